@@ -1,0 +1,15 @@
+"""The kernels: arrays in, arrays out. They know no Tensor, no file and no flag.
+
+Each file states one contract (formula, shapes) and implements it in NumPy. The same names with the same
+arguments, for CuPy arrays, are in `tinygrad_mnist.kernels.cuda`.
+"""
+
+if __name__ == "kernels":
+    raise ImportError(
+        "these are the kernels of tinygrad_mnist, not a package of their own: "
+        "install the project (pip install -e .) and import tinygrad_mnist.kernels"
+    )
+
+from .conv import col2im, conv2d, conv2d_input_grad, conv2d_weight_grad, im2col
+
+__all__ = ["col2im", "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "im2col"]

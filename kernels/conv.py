@@ -1,0 +1,105 @@
+"""2-d convolution as a matrix product over patches, and its two adjoints.
+
+Letters: N batch, C in-channels, H W image, O out-channels, KH KW kernel, OH OW output, S stride, P padding,
+D dilation, G groups. With OH = floor((H + 2 PH - DH (KH - 1) - 1) / SH) + 1 and OW likewise:
+
+    y[n, o, i, j] = b[o] + sum over c, k, l of w[o, c, k, l] * x[n, c, i SH - PH + k DH, j SW - PW + l DW]
+
+with c over the C / G channels of o's group and x zero outside. All arrays are NCHW in shape; results lie
+channels-last in memory (an NHWC array seen as NCHW), which is what the products like to read.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+Pair = tuple[int, int]
+
+
+def out_size(size: int, k: int, stride: int, padding: int, dilation: int) -> int:
+    """OH from H (or OW from W); below 1 when the kernel does not fit."""
+    return (size + 2 * padding - dilation * (k - 1) - 1) // stride + 1
+
+
+def empty_nhwc(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An uninitialised (N, C, H, W) array that lies channels-last in memory."""
+    n, c, h, w = shape
+    return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+
+
+def im2col(x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> np.ndarray:
+    """The patches of x (N, C, H, W) as rows: (N, OH, OW, KH, KW, C)."""
+    N, C, H, W = x.shape
+    (KH, KW), (SH, SW), (PH, PW), (DH, DW) = kernel, stride, padding, dilation
+    OH, OW = out_size(H, KH, SH, PH, DH), out_size(W, KW, SW, PW, DW)
+    xp = np.zeros((N, H + 2 * PH, W + 2 * PW, C), x.dtype)
+    xp[:, PH : PH + H, PW : PW + W] = x.transpose(0, 2, 3, 1)
+    n, h, w, c = xp.strides
+    return np.ascontiguousarray(
+        as_strided(xp, (N, OH, OW, KH, KW, C), (n, h * SH, w * SW, h * DH, w * DW, c), writeable=False)
+    )
+
+
+def col2im(cols: np.ndarray, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair) -> np.ndarray:
+    """The adjoint of im2col: add each patch of `cols` (N, OH, OW, KH, KW, C) back to where it was cut out."""
+    N, C, H, W = x_shape
+    _, OH, OW, KH, KW, _ = cols.shape
+    (SH, SW), (PH, PW), (DH, DW) = stride, padding, dilation
+    xp = np.zeros((N, H + 2 * PH, W + 2 * PW, C), cols.dtype)
+    for k in range(KH):
+        for l in range(KW):
+            h, w = k * DH, l * DW
+            xp[:, h : h + SH * (OH - 1) + 1 : SH, w : w + SW * (OW - 1) + 1 : SW] += cols[:, :, :, k, l]
+    return xp[:, PH : PH + H, PW : PW + W].transpose(0, 3, 1, 2)
+
+
+def conv2d(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> np.ndarray:
+    """y (N, O, OH, OW) from x (N, C, H, W), w (O, C/G, KH, KW) and b (O,) or None."""
+    N, _, H, W = x.shape
+    O, CG, KH, KW = w.shape
+    OH = out_size(H, KH, stride[0], padding[0], dilation[0])
+    OW = out_size(W, KW, stride[1], padding[1], dilation[1])
+    y = np.empty((N, OH, OW, O), x.dtype)
+    OG = O // groups
+    for g in range(groups):
+        cols = im2col(x[:, g * CG : (g + 1) * CG], (KH, KW), stride, padding, dilation)
+        wg = w[g * OG : (g + 1) * OG].transpose(2, 3, 1, 0).reshape(-1, OG)  # (KH KW C/G, O/G)
+        y[..., g * OG : (g + 1) * OG] = cols.reshape(N, OH, OW, KH * KW * CG) @ wg
+    if b is not None:
+        y += b
+    return y.transpose(0, 3, 1, 2)
+
+
+def conv2d_input_grad(
+    dy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> np.ndarray:
+    """dx (N, C, H, W): the adjoint of conv2d in x, which is also the transposed convolution."""
+    N, C, H, W = x_shape
+    O, CG, KH, KW = w.shape
+    OG = O // groups
+    OH, OW = dy.shape[2:]
+    dy = dy.transpose(0, 2, 3, 1)
+    dx = empty_nhwc((N, C, H, W), dy.dtype)
+    for g in range(groups):
+        wg = w[g * OG : (g + 1) * OG].transpose(0, 2, 3, 1).reshape(OG, -1)  # (O/G, KH KW C/G)
+        cols = (dy[..., g * OG : (g + 1) * OG] @ wg).reshape(N, OH, OW, KH, KW, CG)
+        dx[:, g * CG : (g + 1) * CG] = col2im(cols, (N, CG, H, W), stride, padding, dilation)
+    return dx
+
+
+def conv2d_weight_grad(
+    dy: np.ndarray, x: np.ndarray, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> np.ndarray:
+    """dw (O, C/G, KH, KW): the adjoint of conv2d in w."""
+    O, CG, KH, KW = w_shape
+    OG = O // groups
+    OH, OW = dy.shape[2:]
+    dw = np.empty(w_shape, dy.dtype)
+    for g in range(groups):
+        cols = im2col(x[:, g * CG : (g + 1) * CG], (KH, KW), stride, padding, dilation)[:, :OH, :OW]
+        dyg = dy[:, g * OG : (g + 1) * OG].transpose(1, 0, 2, 3).reshape(OG, -1)  # (O/G, N OH OW)
+        dw[g * OG : (g + 1) * OG] = (dyg @ cols.reshape(-1, KH * KW * CG)).reshape(OG, KH, KW, CG).transpose(0, 3, 1, 2)
+    return dw

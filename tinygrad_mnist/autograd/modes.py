@@ -1,0 +1,128 @@
+"""Switches of the tape, one set per thread: is it recording, and is it looking for NaN?"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Mode(threading.local):
+    grad = True
+    inference = False
+    anomaly = False
+
+
+mode = _Mode()
+
+
+class _Switch:
+    """A context manager and decorator that sets some of the switches and puts them back."""
+
+    _set: dict[str, bool]
+
+    def __init__(self) -> None:
+        self._before: list[dict[str, bool]] = []  # a stack: one switch object may be entered again inside itself
+
+    def __enter__(self) -> Self:
+        self._before.append({name: getattr(mode, name) for name in self._set})
+        for name, value in self._set.items():
+            setattr(mode, name, value)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name, value in self._before.pop().items():
+            setattr(mode, name, value)
+
+    def __call__(self, fn: F) -> F:
+        if inspect.isgeneratorfunction(fn):
+            raise TypeError(f"{type(self).__name__}: cannot decorate a generator function; use 'with' inside it")
+
+        @functools.wraps(fn)
+        def inside(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return fn(*args, **kwargs)
+
+        return inside  # type: ignore[return-value]  # wraps() keeps the signature
+
+
+class set_grad_enabled(_Switch):  # noqa: N801  (PyTorch's names, here and below)
+    """Turn recording on or off: at once, and inside a `with` only there."""
+
+    def __init__(self, mode_: bool):
+        super().__init__()
+        self._set = {"grad": bool(mode_)}
+        self._outside = mode.grad
+        mode.grad = bool(mode_)
+
+    def __enter__(self) -> Self:
+        mode.grad = self._outside
+        return super().__enter__()
+
+    def __call__(self, fn: F) -> F:
+        mode.grad = self._outside
+        return super().__call__(fn)
+
+
+class _NoArguments(_Switch):
+    """A switch that may stand as a bare decorator: `@no_grad` as well as `@no_grad()`."""
+
+    def __new__(cls, fn: Callable | None = None) -> Any:
+        return super().__new__(cls) if fn is None else cls()(fn)
+
+
+class no_grad(_NoArguments):  # noqa: N801
+    """Record nothing: what is computed inside needs no gradient."""
+
+    _set = {"grad": False}  # noqa: RUF012
+
+
+class enable_grad(_NoArguments):  # noqa: N801
+    """Record again, inside a `no_grad`."""
+
+    _set = {"grad": True}  # noqa: RUF012
+
+
+class inference_mode(_Switch):  # noqa: N801
+    """Like `no_grad`, for prediction; `is_inference_mode_enabled()` tells."""
+
+    def __init__(self, mode: bool = True):
+        super().__init__()
+        self._set = {"grad": False, "inference": True} if mode else {"grad": True, "inference": False}
+
+
+class set_detect_anomaly(_Switch):  # noqa: N801
+    """Turn `detect_anomaly` on or off: at once, and inside a `with` only there."""
+
+    def __init__(self, mode_: bool):
+        super().__init__()
+        self._set = {"anomaly": bool(mode_)}
+        self._outside = mode.anomaly
+        mode.anomaly = bool(mode_)
+
+    def __enter__(self) -> Self:
+        mode.anomaly = self._outside
+        return super().__enter__()
+
+
+class detect_anomaly(_Switch):  # noqa: N801
+    """Stop at the first NaN that an op or a gradient makes, and name the op and the line that called it.
+
+    Slow, for debugging: every result is looked through.
+    """
+
+    _set = {"anomaly": True}  # noqa: RUF012
+
+
+def is_grad_enabled() -> bool:
+    """Whether ops are being recorded in this thread."""
+    return mode.grad
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether this thread is inside `inference_mode`."""
+    return mode.inference

@@ -1,0 +1,300 @@
+"""The tape: it records what was computed from what, and walks back along it.
+
+A `Variable` is an array and the `Node` that made it. A node keeps one gradient function per input
+that wants a gradient, and nothing else: what such a function needs, it has captured. `walk.py`
+goes through the nodes from the newest to the oldest and hands every gradient on.
+
+Nothing here knows an op by name; the ops are in `ops/`.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, ParamSpec, Self
+
+import numpy as np
+
+from .. import backend
+from .modes import mode
+
+P = ParamSpec("P")
+Gradient = Callable[..., "Variable"]  # g -> dx, or (g, y) -> dx with y the op's own output
+
+
+class Variable:
+    """An array, and where it came from. `Tensor` is the subclass that people use."""
+
+    kind: ClassVar[type[Variable]]  # the class of what ops return; set by `Tensor`
+
+    array: Any
+    node: Node | None  # the op that made it; None for a leaf
+    grad: Variable | None
+    version: list[int]  # how often the memory was changed in place; views share it
+    _wants_grad: bool
+    _hooks: dict[int, Callable] | None
+
+    __slots__ = ("__weakref__", "_hooks", "_wants_grad", "array", "grad", "node", "version")
+
+    @classmethod
+    def wrap(cls, array: Any, node: Node | None = None) -> Self:
+        """A Variable around `array` (which must be an array, not a list or a number)."""
+        self = cls.__new__(cls)
+        self.array = array
+        self.node = node
+        self.grad = None
+        self.version = [0]
+        self._wants_grad = False
+        self._hooks = None
+        return self
+
+    def like(self, array: Any) -> Variable:
+        """`array` as a Variable of the kind that ops return, with no history."""
+        return self.kind.wrap(array if hasattr(array, "shape") and array.ndim else self.xp.asarray(array))
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to or through this."""
+        return self._wants_grad or self.node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if self.node is not None and not value:
+            raise RuntimeError(
+                "you can only change requires_grad flags of leaf tensors; use y.detach() to cut y off its history"
+            )
+        if value and self.array.dtype.kind != "f":
+            raise RuntimeError(
+                f"only floating-point tensors can require gradients, got {self.array.dtype}; call .float() first"
+            )
+        self._wants_grad = bool(value) and self.node is None
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded op made this."""
+        return self.node is None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.array.dtype
+
+    @property
+    def xp(self) -> Any:
+        """The array module (numpy or cupy) of this array's device."""
+        return np if type(self.array) is np.ndarray else backend.of(self.array).xp
+
+    @property
+    def kernels(self) -> Any:
+        """The kernels of this array's device."""
+        return backend.of(self.array).kernels
+
+    @property
+    def device(self) -> backend.device:
+        """Where the array lives."""
+        if type(self.array) is np.ndarray:
+            return backend.CPU.device
+        return backend.device("cuda", self.array.device.id)
+
+    def detach(self) -> Variable:
+        """The same memory, cut off from the tape."""
+        out = self.kind.wrap(self.array)
+        out.version = self.version
+        return out
+
+    def register_hook(self, hook: Callable[[Any], Any]) -> RemovableHandle:
+        """Call `hook(grad)` when the gradient of this is known; what it returns (if anything) replaces it."""
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        owner = self if self.node is None else self.node
+        if owner._hooks is None:
+            owner._hooks = {}
+        return RemovableHandle(owner._hooks, hook)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of a non-leaf in `.grad` too."""
+        if not self.requires_grad:
+            raise RuntimeError("can't retain_grad on a tensor that has requires_grad=False")
+        if self.node is not None and self.node.retainer is None:
+            self.node.retainer = self
+
+
+class RemovableHandle:
+    """What registering a hook returns; `remove()` takes the hook away again."""
+
+    _ids = itertools.count()
+
+    def __init__(self, hooks: dict[int, Callable], hook: Callable):
+        self._hooks = hooks
+        self.id = next(self._ids)
+        hooks[self.id] = hook
+
+    def remove(self) -> None:
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+class Node:
+    """One recorded op: whom its inputs came from, and a gradient function for each that wants one."""
+
+    __slots__ = ("_hooks", "edges", "name", "order", "output", "retainer", "saved", "trace")
+    _order = itertools.count()
+
+    def __init__(self, name: str, edges: list[tuple[Node | Variable, Gradient]], output: Variable):
+        self.name = name
+        self.order = next(self._order)
+        self.edges: list[tuple[Node | Variable, Gradient]] | None = edges  # None once freed
+        self.saved = [(v, v.version, v.version[0]) for _, fn in edges for v in captured(fn)]
+        needs_output = any(takes_output(fn) for _, fn in edges)
+        # The array, not the Variable: a node that held its own output would be a reference cycle.
+        self.output = (output.kind, output.array, output.version, output.version[0]) if needs_output else None
+        self._hooks: dict[int, Callable] | None = None
+        self.retainer: Variable | None = None  # whose .grad to fill: see retain_grad
+        self.trace = traceback.extract_stack()[:-3] if mode.anomaly else None
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+    @property
+    def next_functions(self) -> tuple[tuple[Node | Variable, int], ...]:
+        """The nodes (or leaves) that this op's inputs came from, as PyTorch names them."""
+        return tuple((parent, 0) for parent, _ in self.edges or ())
+
+    def free(self) -> None:
+        """Let go of everything that was kept for the gradients."""
+        self.edges = None
+        self.saved = []
+        self.output = None
+
+    def own_output(self) -> Variable:
+        """The op's output as a Variable again, tied to this node."""
+        assert self.output is not None
+        kind, array, version, _ = self.output
+        y = kind.wrap(array, self)
+        y.version = version
+        return y
+
+    def check_unchanged(self) -> None:
+        """Raise if something that the gradients need was overwritten since the op ran."""
+        kept = [(v.shape, version[0] - then) for v, version, then in self.saved]
+        if self.output is not None:
+            kept.append((self.output[1].shape, self.output[2][0] - self.output[3]))
+        for shape, changes in kept:
+            if changes:
+                raise RuntimeError(
+                    f"a tensor of shape {tuple(shape)} that the gradient of {self.name} needs has been modified by an "
+                    f"inplace operation ({changes} since it was used). Use the out-of-place form (y = x + 1, "
+                    "not x += 1), or change it after backward()."
+                )
+
+
+def takes_output(fn: Gradient) -> bool:
+    """Whether a gradient function is `(g, y) -> dx` and not `g -> dx`."""
+    return fn.__code__.co_argcount == 2
+
+
+def captured(fn: Gradient) -> Iterable[Variable]:
+    """The Variables that a gradient function holds on to: they must not change until it is called."""
+    for cell in fn.__closure__ or ():
+        content = cell.cell_contents
+        if isinstance(content, Variable):
+            yield content
+        elif type(content) in (tuple, list):
+            yield from (v for v in content if isinstance(v, Variable))
+
+
+def op(fn: Callable[P, tuple]) -> Callable[P, Any]:
+    """Make a differentiable op of a function that returns `(value, *gradients)`.
+
+    `value` is an array; then one gradient function per positional argument, in order: it maps g, the
+    gradient at the output, to the gradient at that argument (same shape and dtype), in terms of other ops,
+    so that it can be differentiated again. It may take the op's output as second argument. None, or
+    leaving it out, says that the argument has no gradient.
+
+        @op
+        def exp(x):
+            return x.xp.exp(x.array), lambda g, y: mul(g, y)
+    """
+    name = "".join(part.capitalize() for part in fn.__name__.split("_")) + "Backward"
+
+    @functools.wraps(fn)
+    def apply(*args: P.args, **kwargs: P.kwargs) -> Variable:
+        check_same_device(fn.__name__, args)
+        value, *gradients = fn(*args, **kwargs)
+        return record(name, value, args, gradients)
+
+    apply.is_op = True  # type: ignore[attr-defined]  # the tests find the ops by this mark
+    return apply
+
+
+def check_same_device(name: str, args: Sequence[Any]) -> None:
+    """Raise if the tensors among `args` live on different devices."""
+    variables = [a for a in args if isinstance(a, Variable)]
+    if any(type(v.array) is not type(variables[0].array) for v in variables):
+        found = ", ".join(f"{tuple(v.shape)} on {v.device}" for v in variables)
+        raise RuntimeError(
+            f"{name}: expected all tensors to be on the same device, but found {found}; "
+            "move them with .to('cpu') or .to('cuda')"
+        )
+
+
+def record(name: str, value: Any, args: Sequence[Any], gradients: Sequence[Gradient | None]) -> Variable:
+    """`value` as a Variable; a node that says how it was made, if an input wants a gradient."""
+    first = next(a for a in args if isinstance(a, Variable))
+    out = first.like(value)
+    for a in args:
+        # A view shares its input's count of in-place changes.
+        if isinstance(a, Variable) and shares_memory(out.array, a.array):
+            out.version = a.version
+    if mode.grad:
+        edges = [
+            (a if a.node is None else a.node, fn)
+            for a, fn in zip(args, gradients, strict=False)
+            if fn is not None and isinstance(a, Variable) and a.requires_grad
+        ]
+        if edges:
+            out.node = Node(name, edges, out)
+    if mode.anomaly:
+        _check_made_no_nan(name, out, args)
+    return out
+
+
+def has_nan(v: Variable) -> bool:
+    """Whether any element is NaN."""
+    return v.dtype.kind == "f" and bool(v.xp.isnan(v.array).any())
+
+
+def _check_made_no_nan(name: str, out: Variable, args: Sequence[Any]) -> None:
+    if has_nan(out) and not any(isinstance(a, Variable) and has_nan(a) for a in args):
+        shapes = ", ".join(str(tuple(a.shape)) for a in args if isinstance(a, Variable))
+        raise RuntimeError(
+            f"detect_anomaly: {name.removesuffix('Backward').lower()} made the first NaN, from inputs of shape {shapes}, "
+            f"called at\n{user_line(traceback.extract_stack())}"
+        )
+
+
+def user_line(stack: traceback.StackSummary) -> str:
+    """The innermost line of `stack` that is not inside this package, as traceback prints it."""
+    package = str(Path(__file__).parent.parent)
+    outside = [frame for frame in stack if not frame.filename.startswith(package)]
+    return "".join(traceback.format_list(outside[-1:] or stack[-1:]))
+
+
+def shares_memory(a: Any, b: Any) -> bool:
+    """Whether `a` is `b` or a view of what `b` is a view of."""
+    return a is b or (a.base is not None and (a.base is b or a.base is b.base))

@@ -1,0 +1,207 @@
+"""The walk back along the tape: `backward` and `grad`."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .modes import mode, set_grad_enabled
+from .tape import Node, Variable, check_same_device, has_nan, record, takes_output, user_line
+
+
+def walk(
+    roots: Sequence[Variable],
+    seeds: Sequence[Variable],
+    retain_graph: bool,
+    create_graph: bool,
+    targets: Sequence[Variable] | None = None,
+) -> dict[int, tuple[Variable, Variable]]:
+    """Carry gradients from `roots` back to the leaves; returns id(leaf) -> (leaf, its gradient).
+
+    Each node is visited once, when all gradients that flow into it have arrived: nodes are numbered as
+    they are recorded, so that going from the highest number to the lowest is a topological order. Only
+    what leads to `targets` (default: every leaf) is computed, and only they are returned.
+    """
+    needed = None if targets is None else _leads_to(roots, targets)
+    inner = {id(t.node): t for t in targets or () if t.node is not None}
+    pending: dict[int, Variable] = {}  # id(node or leaf) -> the sum of the gradients that arrived
+    leaves: dict[int, Variable] = {}
+    heap: list[tuple[int, int, Node]] = []
+    found: dict[int, tuple[Variable, Variable]] = {}
+
+    def send(to: Node | Variable, g: Variable) -> None:
+        key = id(to)
+        if needed is not None and key not in needed:
+            return
+        if key in pending:
+            pending[key] = g.like(pending[key].array + g.array) if not create_graph else _add(pending[key], g)
+        else:
+            pending[key] = g
+            if isinstance(to, Node):
+                heapq.heappush(heap, (-to.order, key, to))
+            else:
+                leaves[key] = to
+
+    with set_grad_enabled(create_graph):
+        for root, seed in zip(roots, seeds, strict=True):
+            send(root if root.node is None else root.node, seed)
+        while heap:
+            _, key, node = heapq.heappop(heap)
+            g = _run_hooks(node, pending.pop(key))
+            if node.retainer is not None:
+                accumulate(node.retainer, g if create_graph else g.like(g.array.copy()), create_graph)
+            if key in inner:
+                found[id(inner[key])] = inner[key], g
+            _send_to_inputs(node, g, send, needed)
+            if not retain_graph:
+                node.free()
+        for key, leaf in leaves.items():
+            found[key] = leaf, _run_hooks(leaf, pending.pop(key))
+    return found
+
+
+def _send_to_inputs(node: Node, g: Variable, send: Callable, needed: set[int] | None) -> None:
+    """Call the gradient functions of one node and pass on what they give."""
+    if node.edges is None:
+        raise RuntimeError(
+            f"trying to backward through the graph a second time ({node.name}): it was freed by the first "
+            "backward(). Call backward(retain_graph=True) the first time if you need it twice."
+        )
+    node.check_unchanged()
+    for parent, fn in node.edges:
+        if needed is not None and id(parent) not in needed:
+            continue
+        dx = fn(g, node.own_output()) if takes_output(fn) else fn(g)
+        if mode.anomaly:
+            _check_gradient(node, dx)
+        send(parent, dx)
+
+
+def _check_gradient(node: Node, dx: Variable) -> None:
+    if has_nan(dx):
+        where = user_line(node.trace) if node.trace else "(recorded outside detect_anomaly: its line is not known)"
+        raise RuntimeError(f"detect_anomaly: the gradient of {node.name} is the first NaN; the op was called at\n{where}")
+
+
+def _leads_to(roots: Sequence[Variable], targets: Sequence[Variable]) -> set[int]:
+    """The ids of the nodes and leaves between `roots` and `targets`, both included."""
+    goal = {id(t if t.node is None else t.node) for t in targets}
+    nodes: dict[int, Node] = {}
+    stack: list[Node | Variable] = [r if r.node is None else r.node for r in roots]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Node) and id(node) not in nodes:
+            nodes[id(node)] = node
+            stack.extend(parent for parent, _ in node.edges or ())
+    needed = set(goal)
+    for node in sorted(nodes.values(), key=lambda n: n.order):  # inputs before outputs
+        if any(id(parent) in needed for parent, _ in node.edges or ()):
+            needed.add(id(node))
+    return needed
+
+
+def _run_hooks(owner: Node | Variable, g: Variable) -> Variable:
+    for hook in list((owner._hooks or {}).values()):
+        replaced = hook(g)
+        g = g if replaced is None else replaced
+    return g
+
+
+def _add(a: Variable, b: Variable) -> Variable:
+    """a + b, recorded: how gradients from two places meet when the walk itself is recorded."""
+    return record("AddBackward", a.array + b.array, (a, b), (lambda g: g, lambda g: g))
+
+
+def accumulate(owner: Variable, g: Variable, create_graph: bool) -> None:
+    """owner.grad += g. The first gradient is stored as it is, unless it is a view of other memory."""
+    if create_graph:
+        owner.grad = g if owner.grad is None else _add(owner.grad, g)
+    elif owner.grad is None:
+        owner.grad = g.like(g.array if g.array.base is None else g.array.copy())
+    else:
+        owner.grad.array[...] += g.array
+        owner.grad.version[0] += 1
+
+
+def _seeds(outputs: Sequence[Variable], gradients: Sequence[Variable | None]) -> list[Variable]:
+    """The gradients to start from: given ones, checked, or 1 for an output with one element."""
+    seeds = []
+    for y, g in zip(outputs, gradients, strict=True):
+        if not y.requires_grad:
+            raise RuntimeError(
+                "element 0 of tensors does not require grad and does not have a grad_fn: nothing to differentiate. "
+                "Was it computed under no_grad(), or from tensors without requires_grad=True?"
+            )
+        if g is None:
+            if y.array.size != 1:
+                raise RuntimeError(
+                    f"grad can be implicitly created only for scalar outputs, got shape {tuple(y.shape)}; "
+                    "reduce it with .sum() or .mean(), or pass a gradient of that shape"
+                )
+            g = y.like(y.xp.ones(y.shape, y.dtype))
+        if g.shape != y.shape:
+            raise RuntimeError(f"gradient has shape {tuple(g.shape)}, expected that of the output, {tuple(y.shape)}")
+        check_same_device("backward", (y, g))
+        seeds.append(g if g.dtype == y.dtype else g.like(g.array.astype(y.dtype)))
+    return seeds
+
+
+def _sequence(x: Any) -> list:
+    return [x] if isinstance(x, Variable) or x is None else list(x)
+
+
+def backward(
+    tensors: Variable | Sequence[Variable],
+    grad_tensors: Variable | Sequence[Variable | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Variable | Sequence[Variable] | None = None,
+) -> None:
+    """Add the gradients of `tensors` to `.grad` of the leaves (or only of `inputs`). See `Variable.backward`."""
+    roots = _sequence(tensors)
+    gradients = [None] * len(roots) if grad_tensors is None else _sequence(grad_tensors)
+    targets = None if inputs is None else _sequence(inputs)
+    keep = create_graph if retain_graph is None else retain_graph
+    seeds = _seeds(roots, gradients)
+    taken = {id(seed.array) for seed in seeds}  # arrays that may not become a .grad as they are
+    for owner, g in walk(roots, seeds, keep, create_graph, targets).values():
+        if id(g.array) in taken and not create_graph:
+            g = g.like(g.array.copy())
+        accumulate(owner, g, create_graph)
+        taken.add(id(g.array))
+
+
+def grad(
+    outputs: Variable | Sequence[Variable],
+    inputs: Variable | Sequence[Variable],
+    grad_outputs: Variable | Sequence[Variable | None] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """The gradients of the sum of `outputs` at `inputs`, without touching `.grad`.
+
+    An input that the outputs do not depend on raises RuntimeError, unless `allow_unused` (its gradient
+    is None) or `materialize_grads` (it is zero). Source: torch.autograd.grad.
+    """
+    roots, targets = _sequence(outputs), _sequence(inputs)
+    gradients = [None] * len(roots) if grad_outputs is None else _sequence(grad_outputs)
+    for x in targets:
+        if not x.requires_grad:
+            raise RuntimeError(f"one of the inputs (shape {tuple(x.shape)}) does not require grad")
+    keep = create_graph if retain_graph is None else retain_graph
+    found = walk(roots, _seeds(roots, gradients), keep, create_graph, targets)
+    result = []
+    for x in targets:
+        _, g = found.get(id(x), (x, None))
+        if g is None and materialize_grads:
+            g = x.like(x.xp.zeros(x.shape, x.dtype))
+        if g is None and not allow_unused:
+            raise RuntimeError(
+                f"one of the inputs (shape {tuple(x.shape)}) was not used in computing the outputs; "
+                "pass allow_unused=True if that is meant"
+            )
+        result.append(g)
+    return tuple(result)
