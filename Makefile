@@ -1,0 +1,54 @@
+# Every command sets up what it needs in .venv and does no work twice.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+ARGS ?=
+
+.PHONY: help train test lint types bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 10
+
+train: $(VENV)/.core  ## train a CNN on MNIST (ARGS="--epochs 1" and so on)
+	$(BIN)/python examples/train_cnn.py $(ARGS)
+
+test: $(VENV)/.test  ## the whole test suite with its coverage floors (ARGS="-k conv" for a part, without the floors)
+ifeq ($(strip $(ARGS)),)
+	$(BIN)/python -m pytest -n auto --cov --cov-report=
+	$(BIN)/python -m coverage report --skip-covered --show-missing --fail-under=100 --include='kernels/*,*/backend.py,*/autograd/*,*/ops/*'
+	$(BIN)/python -m coverage report --skip-covered --show-missing --fail-under=95
+else
+	$(BIN)/python -m pytest -n auto $(ARGS)
+endif
+
+lint: $(VENV)/.lint  ## ruff
+	$(BIN)/ruff check .
+
+types: $(VENV)/.lint  ## mypy on the package as a user installs it
+	@rm -rf build/types
+	@$(PIP) install --no-deps --target build/types .
+	cd build/types && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml
+
+bench: $(VENV)/.test  ## speed against PyTorch on this machine
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:  ## remove what the commands above made
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version.split()[0] + "; set it with: make PYTHON=/path/to/python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: $(BIN)/python pyproject.toml
+	$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.test: $(BIN)/python pyproject.toml
+	$(PIP) install --editable '.[test]'
+	@touch $@ $(VENV)/.core
+
+$(VENV)/.lint: $(BIN)/python pyproject.toml
+	$(PIP) install --editable '.[lint]'
+	@touch $@ $(VENV)/.core

@@ -1,0 +1,89 @@
+"""Who may import whom: the layers of docs/architecture.md, read from the sources."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "tinygrad_mnist"
+
+# Each part, and the parts of the package that it may import. Lowest first.
+BELOW_NN = {"kernels", "dtypes", "backend", "autograd", "ops", "random", "tensor", "creation"}
+ALLOWED = {
+    "kernels": set(),
+    "dtypes": set(),
+    "backend": {"kernels"},
+    "autograd": {"backend"},
+    "ops": {"autograd", "backend", "dtypes"},
+}
+
+
+def imports(path: Path, package: str) -> set[str]:
+    """The absolute names of the modules that a source file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def sources() -> list[tuple[str, str, Path]]:
+    """(part, package, path) of each source file."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        part = parts[0]
+        found.append((part, ".".join(["tinygrad_mnist", *parts[:-1]]), path))
+    for path in sorted((ROOT / "kernels").rglob("*.py")):
+        found.append(("kernels", ".".join(["tinygrad_mnist", *path.relative_to(ROOT).parts[:-1]]), path))
+    return found
+
+
+@pytest.mark.parametrize(("part", "package", "path"), sources(), ids=lambda v: v.name if isinstance(v, Path) else v)
+def test_no_import_points_up(part: str, package: str, path: Path) -> None:
+    names = imports(path, package)
+    for name in names:
+        assert name.split(".")[0] not in {"torch", "examples", "tests", "benchmarks"}, f"{path} imports {name}"
+    if part not in ALLOWED:
+        return
+    ours = {name.split(".")[1] for name in names if name.startswith("tinygrad_mnist.")}
+    wrong = ours - ALLOWED[part] - {part}
+    assert not wrong, f"{path.relative_to(ROOT)} is in {part} and imports {sorted(wrong)}"
+
+
+def test_kernels_know_only_arrays() -> None:
+    for part, package, path in sources():
+        if part == "kernels":
+            outside = {n.split(".")[0] for n in imports(path, package)} - {"tinygrad_mnist", *sys.stdlib_module_names}
+            assert outside <= {"numpy", "numba", "llvmlite", "threadpoolctl", "cupy"}, f"{path} imports {sorted(outside)}"
+
+
+def test_every_package_is_installed() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {p.parent for p in [*PACKAGE.rglob("*.py"), *(ROOT / "kernels").rglob("*.py")]}
+    names = {
+        ".".join(["tinygrad_mnist", *f.relative_to(ROOT).parts]).replace("tinygrad_mnist.tinygrad_mnist", "tinygrad_mnist")
+        for f in folders
+    }
+    assert set(listed) == names
+
+
+def test_modules_are_short() -> None:
+    long = {str(p.relative_to(ROOT)): n for _, _, p in sources() if (n := len(p.read_text().splitlines())) > 300}
+    assert not long
+
+
+def test_bare_import_of_kernels_explains() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", "import kernels"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert "import tinygrad_mnist.kernels" in result.stderr
