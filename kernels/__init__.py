@@ -11,5 +11,20 @@ if __name__ == "kernels":
     )
 
 from .conv import col2im, conv2d, conv2d_input_grad, conv2d_weight_grad, im2col
+from .pool import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_input_grad,
+    adaptive_max_pool2d,
+    avg_pool2d,
+    avg_pool2d_input_grad,
+    max_pool2d,
+    max_pool2d_at,
+    max_pool2d_input_grad,
+    max_unpool2d,
+)
 
-__all__ = ["col2im", "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "im2col"]
+__all__ = [
+    "adaptive_avg_pool2d", "adaptive_avg_pool2d_input_grad", "adaptive_max_pool2d", "avg_pool2d",
+    "avg_pool2d_input_grad", "col2im", "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "im2col", "max_pool2d",
+    "max_pool2d_at", "max_pool2d_input_grad", "max_unpool2d",
+]  # fmt: skip

@@ -1,0 +1,216 @@
+"""2-d pooling, its gradients, and what is needed to differentiate those again.
+
+Letters as in `conv.py`. A window is the KH × KW elements that one output looks at; with `ceil_mode` the last
+window may hang over the edge, as long as it starts inside. Arrays are NCHW in shape, results lie channels-last.
+
+An index says which element of x an output took: its place h·W + w in the image, as PyTorch counts. Gradients
+are gathered: each element of dx adds up its windows in a fixed order, so that every run gives the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .conv import Pair, empty_nhwc
+
+
+def pool_size(size: int, k: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
+    """OH from H (or OW from W): how many windows of k elements, `dilation` apart, fit."""
+    room = size + 2 * padding - dilation * (k - 1) - 1
+    if not ceil_mode:
+        return room // stride + 1
+    n = -(-room // stride) + 1
+    return n - 1 if (n - 1) * stride >= size + padding else n  # the last window must start inside
+
+
+def max_pool2d(
+    x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """y (N, C, OH, OW): the largest element of each window of x (N, C, H, W); and its index (int32).
+
+    A NaN is larger than everything; of equal elements the first wins. Padding never wins.
+    """
+    N, C, H, W = x.shape
+    OH, OW = _pool_shape(x.shape, kernel, stride, padding, dilation, ceil_mode)
+    y = empty_nhwc((N, C, OH, OW), x.dtype)
+    y[...] = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    index = empty_nhwc((N, C, OH, OW), np.dtype(np.int32))
+    rows = _first_inside(H, OH, stride[0], padding[0], dilation[0])
+    columns = _first_inside(W, OW, stride[1], padding[1], dilation[1])
+    index[...] = rows[:, None] * W + columns
+    for (oi, oj), (xi, xj), at in _window_elements(x.shape, (OH, OW), kernel, stride, padding, dilation):
+        value, best = x[:, :, xi, xj], y[:, :, oi, oj]
+        wins = (value > best) | (value != value)  # noqa: PLR0124  (a NaN differs from itself)
+        np.copyto(best, value, where=wins)
+        np.copyto(index[:, :, oi, oj], at, where=wins)
+    return y, index
+
+
+def max_pool2d_input_grad(
+    dy: np.ndarray, index: np.ndarray, x_shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> np.ndarray:
+    """dx (N, C, H, W): each dy (N, C, OH, OW) at its index; the adjoint of max_pool2d_at."""
+    dx = empty_nhwc(x_shape, dy.dtype)
+    dx[...] = 0
+    for (oi, oj), (xi, xj), at in _window_elements(x_shape, dy.shape[2:], kernel, stride, padding, dilation):
+        # Added where taken, not multiplied by 0 or 1: an infinite gradient must not make its neighbours NaN.
+        np.add(dx[:, :, xi, xj], dy[:, :, oi, oj], out=dx[:, :, xi, xj], where=index[:, :, oi, oj] == at)
+    return dx
+
+
+def max_pool2d_at(x: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """y[n, c, i, j] = x[n, c] at index[n, c, i, j]: max pooling whose choice is given, linear in x."""
+    N, C, H, W = x.shape
+    taken = np.take_along_axis(x.reshape(N, C, H * W), index.reshape(N, C, -1), axis=2)
+    return taken.reshape(index.shape)
+
+
+def max_unpool2d(y: np.ndarray, index: np.ndarray, size: Pair) -> np.ndarray:
+    """x (N, C, *size): zero but for the sum of each y (N, C, OH, OW) at its index; the adjoint of max_pool2d_at."""
+    N, C = y.shape[:2]
+    x = np.zeros((N, C, size[0] * size[1]), y.dtype)
+    n, c = np.arange(N)[:, None, None], np.arange(C)[:, None]
+    np.add.at(x, (n, c, index.reshape(N, C, -1)), y.reshape(N, C, -1))
+    return x.reshape(N, C, *size)
+
+
+def adaptive_max_pool2d(x: np.ndarray, size: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """y (N, C, *size): the largest element of each of the windows that cut x into size; and its index (int32)."""
+    N, C, _, W = x.shape
+    y = empty_nhwc((N, C, *size), x.dtype)
+    index = empty_nhwc((N, C, *size), np.dtype(np.int32))
+    for i, rows in enumerate(adaptive_windows(x.shape[2], size[0])):
+        for j, columns in enumerate(adaptive_windows(x.shape[3], size[1])):
+            window = x[:, :, rows, columns]
+            values = window.reshape(N, C, -1)
+            best = values.argmax(axis=2)  # the first largest, or the first NaN
+            row, column = np.divmod(best, window.shape[3])
+            y[:, :, i, j] = np.take_along_axis(values, best[:, :, None], axis=2)[:, :, 0]
+            index[:, :, i, j] = (rows.start + row) * W + columns.start + column
+    return y, index
+
+
+def avg_pool2d(
+    x: np.ndarray,
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> np.ndarray:
+    """y (N, C, OH, OW): the sum of each window of x (N, C, H, W) over its `divisor`."""
+    OH, OW = _pool_shape(x.shape, kernel, stride, padding, (1, 1), ceil_mode)
+    y = empty_nhwc((*x.shape[:2], OH, OW), x.dtype)
+    y[...] = 0
+    for (oi, oj), (xi, xj), _ in _window_elements(x.shape, (OH, OW), kernel, stride, padding, (1, 1)):
+        y[:, :, oi, oj] += x[:, :, xi, xj]
+    y /= _divisor(x.shape, (OH, OW), kernel, stride, padding, count_include_pad, divisor_override).astype(x.dtype)
+    return y
+
+
+def avg_pool2d_input_grad(
+    dy: np.ndarray,
+    x_shape: tuple[int, ...],
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> np.ndarray:
+    """dx (N, C, H, W): the adjoint of avg_pool2d."""
+    size = dy.shape[2:]
+    share = dy / _divisor(x_shape, size, kernel, stride, padding, count_include_pad, divisor_override).astype(dy.dtype)
+    dx = empty_nhwc(x_shape, dy.dtype)
+    dx[...] = 0
+    for (oi, oj), (xi, xj), _ in _window_elements(x_shape, size, kernel, stride, padding, (1, 1)):
+        dx[:, :, xi, xj] += share[:, :, oi, oj]
+    return dx
+
+
+def adaptive_avg_pool2d(x: np.ndarray, size: Pair) -> np.ndarray:
+    """y (N, C, *size): the mean of each of the windows that cut x (N, C, H, W) into size."""
+    N, C, H, W = x.shape
+    rows = np.stack([x[:, :, window].mean(axis=2) for window in adaptive_windows(H, size[0])], axis=1)
+    y = empty_nhwc((N, C, *size), x.dtype)
+    for j, window in enumerate(adaptive_windows(W, size[1])):
+        y[..., j] = rows[..., window].mean(axis=3).transpose(0, 2, 1)  # (N, OH, C) -> (N, C, OH)
+    return y
+
+
+def adaptive_avg_pool2d_input_grad(dy: np.ndarray, x_shape: tuple[int, ...]) -> np.ndarray:
+    """dx (N, C, H, W): the adjoint of adaptive_avg_pool2d."""
+    _, _, H, W = x_shape
+    OH, OW = dy.shape[2:]
+    dx = empty_nhwc(x_shape, dy.dtype)
+    dx[...] = 0
+    for i, rows in enumerate(adaptive_windows(H, OH)):
+        for j, columns in enumerate(adaptive_windows(W, OW)):
+            count = (rows.stop - rows.start) * (columns.stop - columns.start)
+            dx[:, :, rows, columns] += dy[:, :, i : i + 1, j : j + 1] / count
+    return dx
+
+
+def adaptive_windows(size: int, n: int) -> list[slice]:
+    """The n windows that adaptive pooling cuts `size` elements into: floor(i size / n) to ceil((i + 1) size / n)."""
+    return [slice(i * size // n, -(-(i + 1) * size // n)) for i in range(n)]
+
+
+def _pool_shape(
+    x_shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
+) -> Pair:
+    OH, OW = (pool_size(x_shape[2 + a], kernel[a], stride[a], padding[a], dilation[a], ceil_mode) for a in (0, 1))
+    return OH, OW
+
+
+def _first_inside(size: int, n: int, stride: int, padding: int, dilation: int) -> np.ndarray:
+    """Where each of n windows first meets the image (int32)."""
+    start = np.arange(n, dtype=np.int32) * stride - padding
+    return np.minimum(np.where(start < 0, start % dilation, start), size - 1).astype(np.int32)
+
+
+def _span(k: int, size: int, n: int, stride: int, padding: int) -> tuple[slice, slice]:
+    """The outputs whose window element at offset k lies in the image, and the elements themselves."""
+    first = max(0, -((k - padding) // stride))  # the first i with i stride - padding + k >= 0
+    last = min(n - 1, (size - 1 + padding - k) // stride)
+    if last < first:
+        return slice(0, 0), slice(0, 0)
+    start = first * stride - padding + k
+    return slice(first, last + 1), slice(start, start + (last - first) * stride + 1, stride)
+
+
+def _window_elements(
+    x_shape: tuple[int, ...], size: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], np.ndarray]]:
+    """For each place in the window: the outputs that have it inside the image, its elements in x, their indices."""
+    _, _, H, W = x_shape
+    for k in range(kernel[0]):
+        oi, xi = _span(k * dilation[0], H, size[0], stride[0], padding[0])
+        rows = np.arange(xi.start, xi.stop, xi.step, dtype=np.int32)
+        for l in range(kernel[1]):
+            oj, xj = _span(l * dilation[1], W, size[1], stride[1], padding[1])
+            columns = np.arange(xj.start, xj.stop, xj.step, dtype=np.int32)
+            yield (oi, oj), (xi, xj), rows[:, None] * W + columns
+
+
+def _divisor(
+    x_shape: tuple[int, ...],
+    size: tuple[int, ...],
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> np.ndarray:
+    """What each window's sum is divided by, (OH, OW): its elements, with or without the padding, or the override."""
+    if divisor_override is not None:
+        return np.full(size, divisor_override)
+    counts = []
+    for a in (0, 1):
+        margin = padding[a] if count_include_pad else 0
+        start = np.arange(size[a]) * stride[a] - padding[a]
+        stop = np.minimum(start + kernel[a], x_shape[2 + a] + margin)
+        counts.append(stop - np.maximum(start, -margin))
+    return counts[0][:, None] * counts[1]
