@@ -11,6 +11,7 @@ if __name__ == "kernels":
     )
 
 from .conv import col2im, conv2d, conv2d_input_grad, conv2d_weight_grad, im2col
+from .optim import adadelta, adagrad, adam, rmsprop, sgd
 from .pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_input_grad,
@@ -24,7 +25,8 @@ from .pool import (
 )
 
 __all__ = [
-    "adaptive_avg_pool2d", "adaptive_avg_pool2d_input_grad", "adaptive_max_pool2d", "avg_pool2d",
-    "avg_pool2d_input_grad", "col2im", "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "im2col", "max_pool2d",
-    "max_pool2d_at", "max_pool2d_input_grad", "max_unpool2d",
+    "adadelta", "adagrad", "adam", "adaptive_avg_pool2d", "adaptive_avg_pool2d_input_grad",
+    "adaptive_max_pool2d", "avg_pool2d", "avg_pool2d_input_grad", "col2im", "conv2d", "conv2d_input_grad",
+    "conv2d_weight_grad", "im2col", "max_pool2d", "max_pool2d_at", "max_pool2d_input_grad", "max_unpool2d",
+    "rmsprop", "sgd",
 ]  # fmt: skip
