@@ -1,5 +1,6 @@
 """Number types, PyTorch's names for them, and which type two operands meet in."""
 
+import builtins
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,15 @@ def category(dtype: np.dtype) -> str:
 
 
 _RANK = {"b": 0, "i": 1, "f": 2}
+
+
+def can_cast(from_: np.dtype, to: np.dtype) -> builtins.bool:
+    """Whether a result of one type may be written into a tensor of another: not from float to integer or bool.
+
+    >>> can_cast(float64, float32), can_cast(float32, int64)
+    (True, False)
+    """
+    return _RANK[category(from_)] <= _RANK[category(to)]
 
 
 def promote_types(a: np.dtype, b: np.dtype) -> np.dtype:
@@ -85,6 +95,6 @@ def result_type(operands: list[tuple[np.dtype, Any]]) -> np.dtype:
             best = met
         elif _RANK[category(met)] > _RANK[category(best)]:
             # A Python float that meets integers gives the default float, whatever NumPy would say.
-            best = _default if strength == 0 else met
+            best = _default if strength == 0 and met.kind == "f" else met
     assert best is not None
     return best

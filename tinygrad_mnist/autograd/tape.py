@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 import traceback
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, ParamSpec, Self
@@ -34,10 +35,11 @@ class Variable:
     node: Node | None  # the op that made it; None for a leaf
     grad: Variable | None
     version: list[int]  # how often the memory was changed in place; views share it
+    base: tuple[Variable, Node | None] | None  # of a view: whose memory it shows, and that one's node at the time
     _wants_grad: bool
     _hooks: dict[int, Callable] | None
 
-    __slots__ = ("__weakref__", "_hooks", "_wants_grad", "array", "grad", "node", "version")
+    __slots__ = ("__weakref__", "_hooks", "_wants_grad", "array", "base", "grad", "node", "version")
 
     @classmethod
     def wrap(cls, array: Any, node: Node | None = None) -> Self:
@@ -47,13 +49,14 @@ class Variable:
         self.node = node
         self.grad = None
         self.version = [0]
+        self.base = None
         self._wants_grad = False
         self._hooks = None
         return self
 
     def like(self, array: Any) -> Variable:
         """`array` as a Variable of the kind that ops return, with no history."""
-        return self.kind.wrap(array if hasattr(array, "shape") and array.ndim else self.xp.asarray(array))
+        return self.kind.wrap(array if type(array) is type(self.array) else self.xp.asarray(array))
 
     @property
     def requires_grad(self) -> bool:
@@ -125,8 +128,13 @@ class Variable:
         """Keep the gradient of a non-leaf in `.grad` too."""
         if not self.requires_grad:
             raise RuntimeError("can't retain_grad on a tensor that has requires_grad=False")
-        if self.node is not None and self.node.retainer is None:
-            self.node.retainer = self
+        if self.node is not None and not self.retains_grad:
+            self.node.retainer = weakref.ref(self)
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether `retain_grad` was called on this non-leaf."""
+        return self.node is not None and self.node.retainer is not None and self.node.retainer() is self
 
 
 class RemovableHandle:
@@ -159,12 +167,12 @@ class Node:
         self.name = name
         self.order = next(self._order)
         self.edges: list[tuple[Node | Variable, Gradient]] | None = edges  # None once freed
-        self.saved = [(v, v.version, v.version[0]) for _, fn in edges for v in captured(fn)]
+        self.saved = [(v, v.version[0]) for _, fn in edges for v in captured(fn)]
         needs_output = any(takes_output(fn) for _, fn in edges)
         # The array, not the Variable: a node that held its own output would be a reference cycle.
         self.output = (output.kind, output.array, output.version, output.version[0]) if needs_output else None
         self._hooks: dict[int, Callable] | None = None
-        self.retainer: Variable | None = None  # whose .grad to fill: see retain_grad
+        self.retainer: weakref.ref[Variable] | None = None  # whose .grad to fill: see retain_grad
         self.trace = traceback.extract_stack()[:-3] if mode.anomaly else None
 
     def __repr__(self) -> str:
@@ -191,7 +199,7 @@ class Node:
 
     def check_unchanged(self) -> None:
         """Raise if something that the gradients need was overwritten since the op ran."""
-        kept = [(v.shape, version[0] - then) for v, version, then in self.saved]
+        kept = [(v.shape, v.version[0] - then) for v, then in self.saved]
         if self.output is not None:
             kept.append((self.output[1].shape, self.output[2][0] - self.output[3]))
         for shape, changes in kept:
@@ -244,9 +252,9 @@ def op(fn: Callable[P, tuple]) -> Callable[P, Any]:
 
 def check_same_device(name: str, args: Sequence[Any]) -> None:
     """Raise if the tensors among `args` live on different devices."""
-    variables = [a for a in args if isinstance(a, Variable)]
-    if any(type(v.array) is not type(variables[0].array) for v in variables):
-        found = ", ".join(f"{tuple(v.shape)} on {v.device}" for v in variables)
+    kinds = {type(a.array) for a in args if isinstance(a, Variable)}
+    if len(kinds) > 1:
+        found = ", ".join(f"{tuple(v.shape)} on {v.device}" for v in args if isinstance(v, Variable))
         raise RuntimeError(
             f"{name}: expected all tensors to be on the same device, but found {found}; "
             "move them with .to('cpu') or .to('cuda')"
@@ -255,12 +263,14 @@ def check_same_device(name: str, args: Sequence[Any]) -> None:
 
 def record(name: str, value: Any, args: Sequence[Any], gradients: Sequence[Gradient | None]) -> Variable:
     """`value` as a Variable; a node that says how it was made, if an input wants a gradient."""
-    first = next(a for a in args if isinstance(a, Variable))
-    out = first.like(value)
-    for a in args:
-        # A view shares its input's count of in-place changes.
-        if isinstance(a, Variable) and shares_memory(out.array, a.array):
+    inputs = [a for a in args if isinstance(a, Variable)]
+    out = inputs[0].like(value)
+    for a in inputs:
+        if shares_memory(out.array, a.array):
             out.version = a.version
+            out.base = a.base or (a, a.node)
+        if a.base is not None and mode.grad:
+            _check_view(name, a)
     if mode.grad:
         edges = [
             (a if a.node is None else a.node, fn)
@@ -272,6 +282,17 @@ def record(name: str, value: Any, args: Sequence[Any], gradients: Sequence[Gradi
     if mode.anomaly:
         _check_made_no_nan(name, out, args)
     return out
+
+
+def _check_view(name: str, view: Variable) -> None:
+    """Raise if what `view` shows was rewritten by a recorded op: the view's own history is then out of date."""
+    assert view.base is not None
+    base, node = view.base
+    if base.node is not node:
+        raise RuntimeError(
+            f"{name}: its input of shape {tuple(view.shape)} is a view of a tensor of shape {tuple(base.shape)} that was "
+            "changed in place after the view was taken; take the view again, or change the tensor out of place"
+        )
 
 
 def has_nan(v: Variable) -> bool:

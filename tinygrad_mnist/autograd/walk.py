@@ -49,8 +49,9 @@ def walk(
         while heap:
             _, key, node = heapq.heappop(heap)
             g = _run_hooks(node, pending.pop(key))
-            if node.retainer is not None:
-                accumulate(node.retainer, g if create_graph else g.like(g.array.copy()), create_graph)
+            retainer = node.retainer and node.retainer()
+            if retainer is not None:
+                accumulate(retainer, g if create_graph else g.like(g.array.copy()), create_graph)
             if key in inner:
                 found[id(inner[key])] = inner[key], g
             _send_to_inputs(node, g, send, needed)

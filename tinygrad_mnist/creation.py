@@ -1,0 +1,189 @@
+"""New tensors: from data, from a shape, from a pattern."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from . import backend, dtypes
+from .autograd import Variable
+
+Device = str | backend.device | None
+Tensor = Any  # what every function here returns: `tensor.Tensor`, which this module lies below
+
+
+def wrap(array: Any, device: Device = None, requires_grad: bool = False) -> Tensor:
+    """`array` as a Tensor on `device` (default: where it is)."""
+    if device is not None:
+        array = backend.get(backend.device(device).type).to_device(array)
+    out = Variable.kind.wrap(array)
+    if requires_grad:
+        out.requires_grad = True
+    return out
+
+
+def to_array(data: Any, dtype: Any = None) -> Any:
+    """`data` as an array, not copied where it is one already, with PyTorch's choice of dtype.
+
+    Tensors, arrays and NumPy scalars keep theirs; Python floats take the default dtype, Python ints int64.
+    """
+    if isinstance(data, Variable):
+        array = data.array
+    elif hasattr(data, "__cuda_array_interface__"):
+        array = backend.get("cuda").to_device(data)
+    else:
+        array = _from_python(data)
+        if dtype is None and _is_python_number(data):
+            dtype = {"b": dtypes.bool, "f": dtypes.get_default_dtype()}.get(array.dtype.kind, dtypes.int64)
+    if array.dtype.kind not in "bifu":
+        raise TypeError(f"expected numbers, nested sequences of numbers, arrays or tensors, got dtype {array.dtype}")
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def _from_python(data: Any) -> np.ndarray:
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"expected nested sequences of equal lengths: {error}") from None
+    if array.dtype == object or (array.dtype == np.uint64 and not hasattr(data, "dtype")):
+        raise ValueError("expected numbers that fit in int64 or float64")
+    return array
+
+
+def _is_python_number(data: Any) -> bool:
+    """Whether the first element of nested sequences is a plain Python number (or there is none)."""
+    while isinstance(data, list | tuple | range):
+        if len(data) == 0:
+            return True
+        data = data[0]
+    return type(data) in (bool, int, float)
+
+
+def tensor(data: Any, *, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
+    """A new tensor with a copy of `data`: numbers, nested sequences, an array, or a tensor.
+
+    >>> tensor([[1.0, 2.0], [3.0, 4.0]])
+    tensor([[1., 2.],
+            [3., 4.]])
+    """
+    array = to_array(data, dtype)
+    if array is data or hasattr(data, "__array__") or isinstance(data, Variable):
+        array = array.copy()
+    return wrap(array, device, requires_grad)
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Device = None) -> Tensor:
+    """`data` as a tensor, sharing its memory where dtype and device allow; a tensor keeps its history."""
+    if isinstance(data, Variable):
+        return data.to(device=device, dtype=dtype)  # type: ignore[attr-defined]  # a Tensor
+    return wrap(to_array(data, dtype), device)
+
+
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """A tensor that shares the memory of a NumPy array."""
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__qualname__})")
+    return wrap(to_array(ndarray))
+
+
+def _shape(size: tuple) -> tuple[int, ...]:
+    """zeros(2, 3) and zeros((2, 3)) mean the same."""
+    if len(size) == 1 and not hasattr(size[0], "__index__"):
+        size = tuple(size[0])
+    if any(n < 0 for n in size):
+        raise RuntimeError(f"trying to create a tensor with a negative dimension: {list(size)}")
+    return size
+
+
+def _new(kind: str, size: tuple, dtype: Any, device: Device, requires_grad: bool) -> Tensor:
+    xp = backend.get(backend.device(device or "cpu").type).xp
+    return wrap(getattr(xp, kind)(_shape(size), dtype or dtypes.get_default_dtype()), requires_grad=requires_grad)
+
+
+def zeros(*size: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
+    """Zeros in a shape: `zeros(2, 3)` or `zeros((2, 3))`."""
+    return _new("zeros", size, dtype, device, requires_grad)
+
+
+def ones(*size: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
+    """Ones in a shape."""
+    return _new("ones", size, dtype, device, requires_grad)
+
+
+def empty(*size: Any, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
+    """Memory of a shape, not set to anything."""
+    return _new("empty", size, dtype, device, requires_grad)
+
+
+def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
+    """`fill_value` in a shape; its type decides the dtype, as in `tensor`."""
+    value = to_array(fill_value.item() if isinstance(fill_value, Variable) else fill_value, dtype)  # type: ignore[attr-defined]
+    return wrap(np.full(_shape((size,)), value), device, requires_grad)
+
+
+def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
+    """The identity matrix, n × m (m = n by default)."""
+    return wrap(np.eye(n, m, dtype=dtype or dtypes.get_default_dtype()), device, requires_grad)
+
+
+def arange(
+    start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
+    """start, start + step, ... below `end`; `arange(end)` starts at 0. int64 if all three are ints.
+
+    >>> arange(1, 2, 0.25)
+    tensor([1.0000, 1.2500, 1.5000, 1.7500])
+    """
+    if end is None:
+        start, end = 0, start
+    start, end, step = (x.item() if hasattr(x, "item") else x for x in (start, end, step))
+    if step == 0:
+        raise RuntimeError("arange: step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError(f"arange: upper bound and lower bound inconsistent with step sign ({start}, {end}, {step})")
+    if dtype is None:
+        whole = all(isinstance(x, int) for x in (start, end, step))
+        dtype = dtypes.int64 if whole else dtypes.get_default_dtype()
+    count = math.ceil((end - start) / step)
+    return wrap((start + step * np.arange(count)).astype(dtype), device, requires_grad)
+
+
+def linspace(
+    start: float, end: float, steps: int, *, dtype: Any = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
+    """`steps` values from `start` to `end`, both included, equally far apart."""
+    if steps < 0:
+        raise RuntimeError(f"linspace: number of steps must be non-negative, got {steps}")
+    values = np.linspace(start, end, steps).astype(dtype or dtypes.get_default_dtype())
+    return wrap(values, device, requires_grad)
+
+
+def _like(kind: str, x: Any, dtype: Any, device: Device, requires_grad: bool) -> Tensor:
+    array = getattr(x.xp, kind)(x.array, dtype=dtype or x.dtype)
+    return wrap(array, device, requires_grad)
+
+
+def zeros_like(input: Any, *, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
+    """Zeros in the shape, dtype, device and memory layout of `input`."""
+    return _like("zeros_like", input, dtype, device, requires_grad)
+
+
+def ones_like(input: Any, *, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
+    """Ones in the shape, dtype, device and memory layout of `input`."""
+    return _like("ones_like", input, dtype, device, requires_grad)
+
+
+def empty_like(input: Any, *, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
+    """Unset memory in the shape, dtype, device and memory layout of `input`."""
+    return _like("empty_like", input, dtype, device, requires_grad)
+
+
+def full_like(
+    input: Any, fill_value: Any, *, dtype: Any = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
+    """`fill_value` in the shape, dtype, device and memory layout of `input`."""
+    out = _like("empty_like", input, dtype, device, requires_grad)
+    out.array[...] = fill_value
+    return out
