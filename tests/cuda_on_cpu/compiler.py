@@ -1,0 +1,133 @@
+"""CUDA source to a shared object that the CPU runs: the real NVRTC says whether it is valid, g++ builds it.
+
+Builds are kept in the user's cache folder, named by a hash of all that goes into them.
+"""
+
+import functools
+import hashlib
+import os
+import re
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinygrad_mnist" / "cuda_on_cpu"
+SANITIZERS = os.environ.get("CUDA_ON_CPU_SANITIZE", "")  # of g++: "address,undefined", "thread" or ""
+FLAGS = ["-std=c++17", "-O2", "-g1", "-fPIC", "-w", "-fpermissive", "-ffp-contract=off"]
+if SANITIZERS:
+    FLAGS += [f"-fsanitize={SANITIZERS}", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+
+
+@functools.cache
+def include_flags() -> list[str]:
+    """Our stand-ins for CUDA's and CuPy's headers, then CuPy's own."""
+    import cupy
+
+    return [f"-I{HERE / 'include'}", f"-I{Path(cupy.__file__).parent / '_core' / 'include'}"]
+
+
+@functools.cache
+def version() -> str:
+    """A hash of what every build depends on: the headers, this file, g++, its flags, CuPy."""
+    import cupy
+
+    sources = [p.read_bytes() for p in sorted(HERE.rglob("*")) if p.suffix in (".hpp", ".cuh", ".h")]
+    sources.append(Path(__file__).read_bytes())
+    gxx = subprocess.run(["g++", "--version"], capture_output=True, check=True).stdout
+    return digest(*sources, gxx, cupy.__version__.encode(), " ".join(FLAGS).encode())
+
+
+def digest(*parts: bytes) -> str:
+    """A name for content: the start of its SHA-256."""
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
+
+
+def write(path: Path, content: str) -> None:
+    """Make a file with this content, at once for whoever looks."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.write_text(content)
+    draft.rename(path)
+
+
+def make(path: Path, command: Sequence[str]) -> Path:
+    """`path`, made by a compiler `command` if it is not there yet. Safe when several processes do it at once."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        result = subprocess.run([*command, "-o", str(draft)], capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise RuntimeError(f"{' '.join(command)}\nfailed:\n{result.stderr[:5000]}")
+        draft.rename(path)
+    return path
+
+
+@functools.cache
+def precompiled_header() -> Path:
+    """The header that all kernels include, parsed once: it takes most of the time of a build."""
+    header = CACHE / version() / "precompiled.hpp"
+    make(
+        header.with_suffix(".hpp.gch"),
+        ["g++", *FLAGS, *include_flags(), "-x", "c++-header", str(HERE / "precompiled.hpp")],
+    )
+    write(header, '#error "g++ did not take the precompiled header"\n')
+    return header
+
+
+def for_cpu(source: str) -> str:
+    """CUDA source with what g++ cannot know written out: shared memory, and an entry to launch each kernel by."""
+    source = re.sub(r"__launch_bounds__\s*\([^)]*\)", "", source)
+    source = re.sub(
+        r"extern\s+__shared__\s+(?:__align__\([^)]*\)\s+)?([\w ]+?)\s+(\w+)\s*\[\s*\]\s*;",
+        r"\1* \2 = (\1*)cpu::dynamic_shared;",
+        source,
+    )
+    count = 0
+
+    def shared_array(declaration: re.Match[str]) -> str:
+        nonlocal count
+        type_, name, sizes = declaration.groups()
+        count += 1
+        return f"auto& {name} = cpu::shared_array<{type_}{sizes}>({count - 1});"
+
+    source = re.sub(r"__shared__\s+([\w ]+?)\s+(\w+)((?:\s*\[[^\]]+\])*)\s*;", shared_array, source)
+    for kernel in re.findall(r'extern\s+"C"\s+__global__\s+void\s+(\w+)\s*\(', source):
+        source += (
+            f'\nextern "C" int launch_{kernel}(const Launch* launch)'
+            f" {{ return cpu::run(launch, [](void** arguments) {{ cpu::call({kernel}, arguments); }}); }}\n"
+        )
+    return source
+
+
+def build(source: str, defines: Sequence[str]) -> Path:
+    """The shared object of a CUDA source, built with g++."""
+    name = digest(source.encode(), " ".join(defines).encode())
+    folder = CACHE / version()
+    path = folder / f"{name}.so"
+    if path.exists():
+        return path
+    translated = folder / f"{name}.cpp"
+    write(translated, for_cpu(source))
+    return make(
+        path,
+        ["g++", *FLAGS, *include_flags(), *defines, "-shared", "-include", str(precompiled_header()), str(translated)],
+    )
+
+
+def replace_compile(program_type: Any) -> None:
+    """Let CuPy's NVRTC program give a path to a shared object where it would give machine code."""
+    nvrtc_compile: Callable[..., Any] = program_type.compile
+
+    def compile(self: Any, options: Sequence[str] = (), log_stream: Any = None) -> tuple[bytes, Any]:
+        if self.method != "cubin":  # CuPy asks for the compiler's version in this way
+            return nvrtc_compile(self, options, log_stream)
+        valid = CACHE / version() / (digest(self.src.encode(), " ".join(options).encode()) + ".valid")
+        if not valid.exists():
+            nvrtc_compile(self, options, log_stream)  # raises CompileException, as on a machine with a GPU
+        path = build(self.src, [o for o in options if o.startswith(("-I", "-D"))])
+        write(valid, "")
+        return bytes(path) + b"\0", None
+
+    program_type.compile = compile
