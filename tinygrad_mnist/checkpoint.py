@@ -1,0 +1,266 @@
+"""Nested dicts and lists of arrays <-> one safetensors file, written so that no crash can leave half a file.
+
+The arrays are the file's tensors, under the path that leads to them ("optimizer.state.0.momentum_buffer");
+whatever else there is, is JSON in the file's metadata. A plain state dict `{name: tensor}` is therefore a plain
+safetensors file with exactly those names, which every reader of that format understands.
+
+Format: https://github.com/huggingface/safetensors#format
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import zlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nobody can delete a file that is being written
+    fcntl = None  # type: ignore[assignment]
+
+FORMAT, FORMAT_VERSION = "tinygrad_mnist", 1
+CHECKSUM = "tinygrad_mnist_checksum"
+DTYPES = {
+    "BOOL": np.dtype(bool),
+    "U8": np.dtype(np.uint8),
+    "I8": np.dtype(np.int8),
+    "U16": np.dtype(np.uint16),
+    "I16": np.dtype(np.int16),
+    "U32": np.dtype(np.uint32),
+    "I32": np.dtype(np.int32),
+    "U64": np.dtype(np.uint64),
+    "I64": np.dtype(np.int64),
+    "F16": np.dtype(np.float16),
+    "F32": np.dtype(np.float32),
+    "F64": np.dtype(np.float64),
+}
+
+
+class CheckpointError(RuntimeError):
+    """A file is not a checkpoint, or no longer a whole one; the message names it and says what to do."""
+
+
+def save(obj: Any, f: str | os.PathLike[str] | BinaryIO) -> None:
+    """Write `obj` to the file `f` (a path, or something with `write`), durably.
+
+    `obj` is made of dicts, lists and tuples that hold tensors (of any library), NumPy arrays, numbers, strings,
+    bools and None. Tensors that share memory are stored each on its own. A path gets the new content all at once
+    or keeps its old one, whatever happens meanwhile; any extension will do.
+
+    Raises TypeError that names the path of what cannot be stored, OSError if the file cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save({"weight": np.ones((1, 2)), "epoch": 3}, f"{folder}/model.pt")
+    ...     load(f"{folder}/model.pt")
+    {'weight': array([[1., 1.]]), 'epoch': 3}
+    """
+    data = to_bytes(obj)
+    if hasattr(f, "write"):
+        f.write(data)
+    else:
+        _write_durably(Path(f).resolve(), data)
+
+
+def load(f: str | os.PathLike[str] | BinaryIO) -> Any:
+    """What `save` wrote to `f` (a path, or something with `read`), with NumPy arrays for its tensors.
+
+    Any other safetensors file gives a dict of arrays. Nothing in a file is ever executed.
+
+    Raises CheckpointError that says what is wrong with the content, OSError if the file cannot be read.
+    """
+    if hasattr(f, "read"):
+        return from_bytes(f.read(), str(getattr(f, "name", "the stream")))
+    return from_bytes(Path(f).read_bytes(), str(f))
+
+
+def to_bytes(obj: Any) -> bytes:
+    """`obj` as the content of a safetensors file."""
+    from importlib.metadata import version
+
+    from safetensors.numpy import save as serialize
+
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        structure = _encode(obj, "", arrays)
+    except RecursionError as error:
+        raise ValueError("save: the object is nested too deeply, or contains itself") from error
+    metadata = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "library_version": version("tinygrad_mnist"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "structure": json.dumps(structure, separators=(",", ":")),
+    }
+    return serialize(arrays, {**metadata, CHECKSUM: _checksum(arrays, metadata)})
+
+
+def from_bytes(data: bytes, name: str) -> Any:
+    """The object in the content `data` of a safetensors file; `name` is what error messages call it."""
+    arrays, metadata = _parse(data, name)
+    if metadata.get("format") != FORMAT and CHECKSUM not in metadata:
+        return arrays  # another library's
+    found = metadata.pop(CHECKSUM, None)
+    if found != _checksum(arrays, metadata):
+        raise CheckpointError(f"{name} is damaged: its content does not have the checksum it was saved with")
+    if metadata["format_version"] != str(FORMAT_VERSION):
+        raise CheckpointError(
+            f"{name} has format version {metadata['format_version']}, this version of tinygrad_mnist reads "
+            f"{FORMAT_VERSION}; it was written by version {metadata['library_version']}: install that one or a later one"
+        )
+    return _decode(json.loads(metadata["structure"]), arrays)
+
+
+def _encode(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
+    """`value` as JSON; its arrays go into `arrays`, under their path. Every JSON object is {kind: content}."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case np.generic():
+            return _encode(value.item(), path, arrays)
+        case list():
+            return [_encode(item, _join(path, i), arrays) for i, item in enumerate(value)]
+        case tuple():
+            return {"tuple": [_encode(item, _join(path, i), arrays) for i, item in enumerate(value)]}
+        case Mapping():
+            for key in value:
+                if not isinstance(key, None | bool | int | float | str):
+                    raise TypeError(f"save: a key {_at(path)} is a {type(key).__name__}; use strings or numbers")
+            return {"dict": [[key, _encode(item, _join(path, key), arrays)] for key, item in value.items()]}
+    array = _as_array(value, path)
+    name = base = path.encode("utf-8", "backslashreplace").decode()
+    count = 1
+    while name in arrays or name == "__metadata__":  # the format's own word
+        count += 1
+        name = f"{base}~{count}"
+    arrays[name] = array
+    return {"tensor": name}
+
+
+def _decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    match value:
+        case {"tensor": name}:
+            return arrays[name]
+        case {"tuple": items}:
+            return tuple(_decode(item, arrays) for item in items)
+        case {"dict": pairs}:
+            return {key: _decode(item, arrays) for key, item in pairs}
+        case list():
+            return [_decode(item, arrays) for item in value]
+    return value
+
+
+def _as_array(value: Any, path: str) -> np.ndarray:
+    """The tensor or array `value` in the memory order and byte order that the format has."""
+    array = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+    if type(array) not in (np.ndarray, np.memmap):
+        raise TypeError(
+            f"save: cannot store the {type(value).__qualname__} {_at(path)}; "
+            "use tensors, numbers, strings, bools, None, and dicts, lists and tuples of them"
+        )
+    native = array.dtype.newbyteorder("=")
+    if native not in DTYPES.values():
+        raise TypeError(f"save: cannot store the {array.dtype} array {_at(path)}; convert it to floats, integers or bools")
+    return np.asarray(array, native, order="C")
+
+
+def _join(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def _at(path: str) -> str:
+    return f"at {path!r}" if path else "given"
+
+
+def _checksum(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+    """Of everything in the file, to tell when a disk or a copy has changed it; no protection against malice."""
+    total = zlib.crc32(json.dumps(sorted(metadata.items())).encode())
+    for name, array in sorted(arrays.items()):
+        total = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), total)
+        total = zlib.crc32(array, total)
+    return f"crc32:{total:08x}"
+
+
+def _parse(data: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file."""
+    import safetensors
+
+    if not data:
+        raise CheckpointError(f"{name} is empty (0 bytes): what wrote it was stopped; take an earlier checkpoint")
+    if data.startswith((b"PK\x03\x04", b"\x80")) and data[8:9] != b"{":  # where a safetensors header begins
+        raise CheckpointError(
+            f"{name} is a file of PyTorch's torch.save (a pickle), and pickles are not read here. Where PyTorch is "
+            "installed, convert it: safetensors.torch.save_file(torch.load(path, weights_only=True), 'new.safetensors')"
+        )
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or length > len(data) - 8:
+        raise CheckpointError(
+            f"{name} is no safetensors file, or a truncated one: "
+            f"it announces a header of {length:,} bytes and has {len(data):,} in all"
+        )
+    try:
+        views = safetensors.deserialize(data)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(f"{name} is no safetensors file, or a damaged or truncated one: {error}") from error
+    arrays = {}
+    for key, view in views:
+        if view["dtype"] not in DTYPES:
+            raise CheckpointError(f"{name}: tensor {key!r} has dtype {view['dtype']}, which NumPy lacks; store it as F32")
+        arrays[key] = np.frombuffer(view["data"], DTYPES[view["dtype"]]).reshape(view["shape"])
+    return arrays, json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    """Give `path` the content `data`, all of it or nothing, and return when it would survive a power cut."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "cannot save: this is not a regular file", str(path))
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, "cannot save: this file is read-only", str(path))
+    remove_stale_temporaries(path.parent)
+    temporary = path.with_name(f".checkpoint-{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            _try_lock(file)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            temporary.chmod(path.stat().st_mode)
+        temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, f"could not save, and left what was there: {error.strerror}", str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def remove_stale_temporaries(folder: Path) -> None:
+    """Delete what killed processes left in `folder` while they were saving; not what others are writing now."""
+    for temporary in folder.glob(".checkpoint-*.tmp"):
+        with contextlib.suppress(OSError), temporary.open("rb") as file:  # gone already, or not ours to delete
+            if _try_lock(file):
+                temporary.unlink()
+
+
+def _try_lock(file: BinaryIO) -> bool:
+    """Mark `file` as being written, until it is closed; False if another process has marked it."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # also where the file system has no locks: then nothing is ever taken for stale
+            return False
+    return True
