@@ -1,0 +1,111 @@
+"""Activations: functions of one number, and softmax. `inplace=True` overwrites the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ... import ops
+from ...inplace import in_place
+from ...tensor import Tensor
+from .check import check_dtype
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(x, 0)"""
+    return _apply(ops.relu, inplace, input)
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """min(max(x, 0), 6)"""
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    """x between min_val and max_val, which it never passes; no gradient at the bounds."""
+    return _apply(_hardtanh, inplace, input, min_val, max_val)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x where x > 0, else negative_slope · x"""
+    return _apply(ops.leaky_relu, inplace, input, negative_slope)
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x where x > 0, else alpha · (eˣ - 1)"""
+    return _apply(ops.elu, inplace, input, alpha)
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """x · Φ(x), with Φ the normal distribution function; 'tanh' approximates it."""
+    return ops.gelu(input, approximate)
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """x · sigmoid(x)"""
+    return _apply(ops.silu, inplace, input)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x · relu6(x + 3) / 6"""
+    return _apply(_hardswish, inplace, input)
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """1 / (1 + e⁻ˣ)"""
+    return input.sigmoid()
+
+
+def tanh(input: Tensor) -> Tensor:
+    """(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)"""
+    return input.tanh()
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + e^(beta x)) / beta; x itself where beta x > threshold."""
+    return ops.softplus(input, beta, threshold)
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """log(sigmoid(x)), finite far below 0 too."""
+    return ops.neg(ops.binary_cross_entropy_with_logits(input, 1.0))
+
+
+def softmax(input: Tensor, dim: int | None = None, dtype: object = None) -> Tensor:
+    """e^x over its sum along `dim`.
+
+    >>> from tinygrad_mnist import tensor
+    >>> softmax(tensor([0.0, 0.0]), dim=0)
+    tensor([0.5000, 0.5000])
+    """
+    return _cast(input, dtype).softmax(_dim("softmax", input, dim))
+
+
+def log_softmax(input: Tensor, dim: int | None = None, dtype: object = None) -> Tensor:
+    """log(softmax(x)), computed without overflow."""
+    return _cast(input, dtype).log_softmax(_dim("log_softmax", input, dim))
+
+
+def _cast(input: Tensor, dtype: object) -> Tensor:
+    if dtype is not None:
+        return input.to(dtype)
+    check_dtype(input)
+    return input
+
+
+def _dim(name: str, input: Tensor, dim: int | None) -> int:
+    if dim is None:
+        raise TypeError(f"{name}: say along which dim; for logits of shape {tuple(input.shape)} that is dim={input.ndim - 1}")
+    return dim
+
+
+def _apply(fn: Callable[..., Any], inplace: bool, input: Tensor, *args: Any) -> Tensor:
+    return (in_place(fn) if inplace else fn)(input, *args)
+
+
+def _hardtanh(x: Tensor, low: float, high: float) -> Any:
+    return ops.where((x > low) & (x < high), x, ops.clamp(x.detach(), low, high))
+
+
+def _hardswish(x: Tensor) -> Any:
+    return x * relu6(x + 3) / 6

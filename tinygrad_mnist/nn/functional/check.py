@@ -1,0 +1,50 @@
+"""Checks that several functions share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...tensor import Tensor
+
+Pair = tuple[int, int]
+
+
+def pair(value: Any, name: str, minimum: int = 0) -> Pair:
+    """An int or two of them as (height, width)."""
+    values = (value, value) if isinstance(value, int) else tuple(value)
+    if len(values) == 1:
+        values *= 2
+    if len(values) != 2 or any(isinstance(v, bool) or not hasattr(v, "__index__") for v in values):
+        raise TypeError(f"{name}: expected an int or two ints, got {value!r}")
+    if min(values) < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value!r}")
+    return int(values[0]), int(values[1])
+
+
+def check_dtype(input: Tensor, *others: Tensor | None) -> None:
+    """Raise unless `input` is floating and all `others` have its dtype."""
+    if input.dtype.kind != "f":
+        hint = "scale images with transforms.ToTensor() or x.float() / 255" if input.dtype == "uint8" else "use x.float()"
+        raise RuntimeError(f"expected a floating-point input, got {input.dtype} {tuple(input.shape)}; {hint}")
+    for other in others:
+        if other is not None and other.dtype != input.dtype:
+            raise RuntimeError(
+                f"expected input and parameters of one dtype, got input {input.dtype} and parameters {other.dtype}; "
+                f"use x.to(dtypes.{other.dtype}) or model.to(dtypes.{input.dtype})"
+            )
+
+
+def as_images(input: Tensor, *others: Tensor | None) -> Tensor:
+    """input (N, C, H, W) or (C, H, W) as (N, C, H, W), its dtype checked."""
+    check_dtype(input, *others)
+    if input.ndim == 4:
+        return input
+    if input.ndim == 3:
+        return input.unsqueeze(0)
+    hint = "; flattened images need x.reshape(-1, 1, 28, 28) first" if input.ndim == 2 else ""
+    raise RuntimeError(f"expected 4-d input (N, C, H, W) or 3-d (C, H, W), got {input.ndim}-d {tuple(input.shape)}{hint}")
+
+
+def like_input(output: Tensor, input: Tensor) -> Tensor:
+    """Take the batch axis away again where `as_images` added it."""
+    return output if input.ndim == 4 else output.squeeze(0)

@@ -1,0 +1,139 @@
+"""Convolution, transposed convolution, padding and the linear map.
+
+Letters: N batch, C in-channels, O out-channels, H W image, KH KW kernel, G groups.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ... import ops
+from ...tensor import Tensor
+from .check import Pair, as_images, check_dtype, like_input, pair
+from .pad import pad
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """y = x wᵀ + b for x (*, C), w (O, C), b (O,).
+
+    >>> from tinygrad_mnist import tensor
+    >>> linear(tensor([[1.0, 2.0]]), tensor([[3.0, 4.0]]), tensor([5.0]))
+    tensor([[16.]])
+    """
+    check_dtype(input, weight, bias)
+    features = weight.shape[-1]
+    if input.ndim == 0 or input.shape[-1] != features:
+        flat = input.ndim > 2 and input.array[0].size == features
+        hint = "; flatten each image first: x.flatten(1) or nn.Flatten()" if flat else ""
+        got = input.shape[-1] if input.ndim else "none"
+        raise RuntimeError(f"expected {features} features, got {got} (input {tuple(input.shape)}){hint}")
+    return ops.linear(input, weight, bias)
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Pair = 1,
+    padding: int | Pair | str = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlate images (N, C, H, W) with a weight (O, C/G, KH, KW): (N, O, OH, OW).
+
+    OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1. `padding` may be 'valid' (none) or
+    'same' (OH = H, with stride 1; where the total is odd, the last row and column get one more).
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv2d.html
+
+    >>> from tinygrad_mnist import ones
+    >>> conv2d(ones(1, 1, 3, 3), ones(1, 1, 2, 2)).flatten()
+    tensor([4., 4., 4., 4.])
+    """
+    x = as_images(input, weight, bias)
+    steps, dilations = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
+    _check_weight(weight, bias, groups, weight.shape[0] if weight.ndim else 0)
+    _check_channels(input, x.shape[1], weight.shape[1] * groups)
+    kernel = weight.shape[2], weight.shape[3]
+    if isinstance(padding, str):
+        before, extra = _string_padding(padding, kernel, steps, dilations)
+        if any(extra):
+            x = pad(x, (0, extra[1], 0, extra[0]))
+    else:
+        before = pair(padding, "padding")
+    padded = x.shape[2] + 2 * before[0], x.shape[3] + 2 * before[1]
+    reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True))
+    if reach[0] > padded[0] or reach[1] > padded[1]:
+        raise RuntimeError(
+            f"the kernel covers {reach} pixels but the padded input has only {padded} (input {tuple(input.shape)}); "
+            "use larger images, more padding, or fewer pooling layers before this one"
+        )
+    return like_input(ops.conv2d(x, weight, bias, steps, before, dilations, groups), input)
+
+
+def conv_transpose2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    output_padding: int | Pair = 0,
+    groups: int = 1,
+    dilation: int | Pair = 1,
+) -> Tensor:
+    """The adjoint of conv2d in its input, images (N, C, H, W) and weight (C, O/G, KH, KW): (N, O, OH, OW).
+
+    OH = (H - 1) stride - 2 padding + dilation (KH - 1) + output_padding + 1.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv_transpose2d.html
+    """
+    x = as_images(input, weight, bias)
+    steps, dilations = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
+    margin, extra = pair(padding, "padding"), pair(output_padding, "output_padding")
+    _check_weight(weight, bias, groups, weight.shape[1] * groups if weight.ndim > 1 else 0)
+    _check_channels(input, x.shape[1], weight.shape[0])
+    if any(e >= max(s, d) for e, s, d in zip(extra, steps, dilations, strict=True)):
+        raise RuntimeError(f"output_padding {extra} must be smaller than stride {steps} or dilation {dilations}")
+    size = tuple(
+        (x.shape[2 + a] - 1) * steps[a] - 2 * margin[a] + dilations[a] * (weight.shape[2 + a] - 1) + extra[a] + 1
+        for a in (0, 1)
+    )
+    if min(size) < 1:
+        raise RuntimeError(f"the output would have size {size}: padding {margin} is too large for input {tuple(input.shape)}")
+    y_shape = x.shape[0], weight.shape[1] * groups, *size
+    y = ops.conv2d_input_grad(x, weight, y_shape, steps, margin, dilations, groups)
+    return like_input(y if bias is None else y + bias.reshape(-1, 1, 1), input)
+
+
+def _string_padding(padding: str, kernel: Pair, stride: Pair, dilation: Pair) -> tuple[Pair, Pair]:
+    """What to pad on both sides, and what more at the end."""
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding != "same":
+        raise ValueError(f"padding: expected 'valid', 'same', an int or two ints, got {padding!r}")
+    if stride != (1, 1):
+        raise RuntimeError(f"padding='same' needs stride 1, got {stride}")
+    totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    return (totals[0] // 2, totals[1] // 2), (totals[0] % 2, totals[1] % 2)
+
+
+def _check_weight(weight: Tensor, bias: Tensor | None, groups: int, out_channels: int) -> None:
+    if weight.ndim != 4:
+        raise RuntimeError(f"expected a 4-d weight, got {tuple(weight.shape)}")
+    if groups < 1 or weight.shape[0] % groups:
+        raise RuntimeError(f"groups must be positive and divide the weight's first size, got groups={groups} and {tuple(weight.shape)}")
+    if bias is not None and bias.shape != (out_channels,):
+        raise RuntimeError(f"expected a bias of shape ({out_channels},), got {tuple(bias.shape)}")
+
+
+def _check_channels(input: Tensor, got: int, expected: int) -> None:
+    if got == expected:
+        return
+    hint = ""
+    if (got, expected) == (1, 3):
+        hint = "; for MNIST use in_channels=1 or transforms.Grayscale(3)"
+    elif (got, expected) == (3, 1):
+        hint = "; for colour images use in_channels=3 or transforms.Grayscale(1)"
+    elif input.ndim == 3 and expected == 1:
+        hint = "; a batch of grey images needs its channel axis: x.unsqueeze(1)"
+    elif input.shape[-1] == expected:
+        hint = "; channels come before height and width: x.permute(0, 3, 1, 2)"
+    raise RuntimeError(f"expected {expected} channels, got {got} (input {tuple(input.shape)}){hint}")
