@@ -1,8 +1,11 @@
 """Fixtures that every test may use."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
+from https_mirror import CERTIFICATE, Mirror
 
 torch.set_num_threads(1)  # pytest-xdist already keeps every core busy
 
@@ -17,3 +20,11 @@ def device(request: pytest.FixtureRequest) -> str:
 def rng() -> np.random.Generator:
     """A generator with a fixed seed."""
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
+    """A local https server whose certificate `requests` trusts for the length of the test."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(CERTIFICATE))
+    with Mirror() as server:
+        yield server
