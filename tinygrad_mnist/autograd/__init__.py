@@ -1,6 +1,7 @@
 """The tape, its switches and the walk back. See `tape.py` first."""
 
 from .function import Function
+from .hooks import RemovableHandle
 from .modes import (
     detect_anomaly,
     enable_grad,
@@ -11,7 +12,7 @@ from .modes import (
     set_detect_anomaly,
     set_grad_enabled,
 )
-from .tape import Node, RemovableHandle, Variable, check_same_device, op, record
+from .tape import Node, Variable, check_same_device, op, record
 from .walk import backward, grad
 
 __all__ = [

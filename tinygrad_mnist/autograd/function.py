@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from .modes import no_grad
+from .modes import is_grad_enabled, no_grad
 from .tape import Variable, check_same_device, record
 
 
@@ -67,21 +67,29 @@ class Function:
         ctx = Context(tuple(isinstance(a, Variable) and a.requires_grad for a in args))
         with no_grad():
             outputs = cls.forward(ctx, *args)
+        if not (is_grad_enabled() and any(ctx.needs_input_grad)):
+            return outputs
         if not isinstance(outputs, tuple):
             return _record(cls, ctx, args, outputs.array, lambda y: (y,), (outputs,))
-        smooth = [y for y in outputs if not any(y is n for n in ctx.non_differentiable)]
-        packed = outputs[0].xp.concatenate([y.array.reshape(-1) for y in smooth])
-        stops = list(itertools.accumulate(y.array.size for y in smooth))
-        starts = [0, *stops[:-1]]
-
-        def unpack(packed: Variable) -> tuple[Variable, ...]:
-            return tuple(
-                _part(packed, start, stop, y.shape)
-                for y, start, stop in zip(smooth, starts, stops, strict=True)
-            )
-
-        parts = iter(unpack(_record(cls, ctx, args, packed, unpack, tuple(smooth))))
+        smooth = [
+            y for y in outputs if y.dtype.kind == "f" and not any(y is n for n in ctx.non_differentiable)
+        ]
+        parts = iter(_record_several(cls, ctx, args, smooth))
         return tuple(next(parts) if any(y is s for s in smooth) else y for y in outputs)
+
+
+def _record_several(cls: type[Function], ctx: Context, args: tuple, outputs: list[Variable]) -> tuple[Variable, ...]:
+    """Record several outputs as one: packed into one flat array, of which each is then a part."""
+    if not outputs:
+        return ()
+    packed = outputs[0].xp.concatenate([y.array.reshape(-1) for y in outputs])
+    stops = list(itertools.accumulate(y.array.size for y in outputs))
+    places = [(stop - y.array.size, stop, y.shape, y.dtype) for y, stop in zip(outputs, stops, strict=True)]
+
+    def unpack(packed: Variable) -> tuple[Variable, ...]:
+        return tuple(_part(packed, *place) for place in places)
+
+    return unpack(_record(cls, ctx, args, packed, unpack, tuple(outputs)))
 
 
 def _record(
@@ -94,46 +102,58 @@ def _record(
     """
     own = {j: k for j, s in enumerate(ctx.saved_tensors) for k, y in enumerate(outputs) if s is y}
     kept = tuple(None if j in own else s for j, s in enumerate(ctx.saved_tensors))
+    shapes = [a.shape if isinstance(a, Variable) else () for a in args]
     ctx.saved_tensors = ()
-    last: list = [None, None]  # the g that backward was last called with, and what it gave
+    last: tuple[Any, bool, tuple] = None, False, ()  # the g of the last call, whether recorded, and what it gave
 
     def gradients(g: Variable, y: Variable, kept: tuple) -> tuple:
-        if last[0] is not g:
+        nonlocal last
+        if last[0] is not g or last[1] != is_grad_enabled():
             ys = unpack(y)
             ctx.saved_tensors = tuple(ys[own[j]] if j in own else s for j, s in enumerate(kept))
             result = cls.backward(ctx, *unpack(g))
             ctx.saved_tensors = ()
-            last[:] = g, result if isinstance(result, tuple) else (result,)
-        return last[1]
+            last = g, is_grad_enabled(), _checked(cls, result, shapes)
+        return last[2]
 
     def gradient(i: int) -> Callable:
-        def of_argument(g: Variable, y: Variable) -> Variable:
-            found = gradients(g, y, kept)
-            if len(found) != len(args):
-                raise RuntimeError(f"{cls.__name__}.backward returned {len(found)} gradients, expected {len(args)}, one per argument")
-            if found[i] is not None and found[i].shape != args_shapes[i]:
-                raise RuntimeError(
-                    f"{cls.__name__}.backward returned a gradient of shape {tuple(found[i].shape)} for argument {i}, "
-                    f"expected {tuple(args_shapes[i])}"
-                )
-            return g.like(g.xp.zeros(args_shapes[i], g.dtype)) if found[i] is None else found[i]
+        # `kept` is named here so that the node knows of the tensors that must not change.
+        return lambda g, y: _view(gradients(g, y, kept)[i])
 
-        return of_argument
-
-    args_shapes = [a.shape if isinstance(a, Variable) else () for a in args]
     return record(f"{cls.__name__}Backward", value, args, [gradient(i) for i in range(len(args))])
 
 
-def _part(packed: Variable, start: int, stop: int, shape: tuple[int, ...]) -> Variable:
+def _checked(cls: type[Function], result: Any, shapes: list[tuple[int, ...]]) -> tuple:
+    """What a user's backward returned, as a tuple with one gradient (or None) per argument."""
+    found = result if isinstance(result, tuple) else (result,)
+    if len(found) != len(shapes):
+        raise RuntimeError(
+            f"{cls.__name__}.backward returned {len(found)} gradients, expected {len(shapes)}, one per argument"
+        )
+    for i, (dx, shape) in enumerate(zip(found, shapes, strict=True)):
+        if dx is not None and dx.shape != shape:
+            raise RuntimeError(
+                f"{cls.__name__}.backward returned a gradient of shape {tuple(dx.shape)} for argument {i}, "
+                f"expected {tuple(shape)}"
+            )
+    return found
+
+
+def _view(dx: Variable | None) -> Variable | None:
+    """A view of dx, which is the user's: the walk copies views before it keeps them as `.grad`."""
+    return None if dx is None else record("ViewBackward0", dx.array[...], (dx,), (lambda g: g,))
+
+
+def _part(packed: Variable, start: int, stop: int, shape: tuple[int, ...], dtype: Any) -> Variable:
     """Elements start to stop of a flat array, in `shape`."""
-    size = packed.array.size
-    value = packed.array[start:stop].reshape(shape)
-    return record("PartBackward", value, (packed,), [lambda g: _place(g, start, stop, size)])
+    size, before = packed.array.size, packed.dtype
+    value = packed.array[start:stop].reshape(shape).astype(dtype, copy=False)
+    return record("PartBackward0", value, (packed,), [lambda g: _place(g, start, stop, size, before)])
 
 
-def _place(part: Variable, start: int, stop: int, size: int) -> Variable:
-    """`part` at start to stop of a flat array of zeros: the adjoint of `_part`."""
-    shape = part.shape
-    value = part.xp.zeros(size, part.dtype)
-    value[start:stop] = part.array.reshape(-1)
-    return record("PlaceBackward", value, (part,), [lambda g: _part(g, start, stop, shape)])
+def _place(g: Variable, start: int, stop: int, size: int, dtype: Any) -> Variable:
+    """g as elements start to stop of a flat array of zeros: the adjoint of `_part`."""
+    value = g.xp.zeros(size, dtype)
+    value[start:stop] = g.array.reshape(-1)
+    shape, before = g.shape, g.dtype
+    return record("PlaceBackward0", value, (g,), [lambda h: _part(h, start, stop, shape, before)])

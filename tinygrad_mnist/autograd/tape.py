@@ -14,12 +14,13 @@ import itertools
 import traceback
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, ParamSpec, Self
 
 import numpy as np
 
 from .. import backend
+from . import anomaly
+from .hooks import RemovableHandle
 from .modes import mode
 
 P = ParamSpec("P")
@@ -137,26 +138,6 @@ class Variable:
         return self.node is not None and self.node.retainer is not None and self.node.retainer() is self
 
 
-class RemovableHandle:
-    """What registering a hook returns; `remove()` takes the hook away again."""
-
-    _ids = itertools.count()
-
-    def __init__(self, hooks: dict[int, Callable], hook: Callable):
-        self._hooks = hooks
-        self.id = next(self._ids)
-        hooks[self.id] = hook
-
-    def remove(self) -> None:
-        self._hooks.pop(self.id, None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
-
-
 class Node:
     """One recorded op: whom its inputs came from, and a gradient function for each that wants one."""
 
@@ -167,10 +148,12 @@ class Node:
         self.name = name
         self.order = next(self._order)
         self.edges: list[tuple[Node | Variable, Gradient]] | None = edges  # None once freed
-        self.saved = [(v, v.version[0]) for _, fn in edges for v in captured(fn)]
-        needs_output = any(takes_output(fn) for _, fn in edges)
+        # What the gradient functions hold on to must not change until they are called.
+        self.saved = [(v, v.version[0]) for _, fn in edges if fn.__closure__ for v in captured(fn)]
         # The array, not the Variable: a node that held its own output would be a reference cycle.
-        self.output = (output.kind, output.array, output.version, output.version[0]) if needs_output else None
+        self.output: tuple[type[Variable], Any, list[int], int] | None = None
+        if any(takes_output(fn) for _, fn in edges):
+            self.output = output.kind, output.array, output.version, output.version[0]
         self._hooks: dict[int, Callable] | None = None
         self.retainer: weakref.ref[Variable] | None = None  # whose .grad to fill: see retain_grad
         self.trace = traceback.extract_stack()[:-3] if mode.anomaly else None
@@ -217,7 +200,7 @@ def takes_output(fn: Gradient) -> bool:
 
 
 def captured(fn: Gradient) -> Iterable[Variable]:
-    """The Variables that a gradient function holds on to: they must not change until it is called."""
+    """The Variables that a gradient function holds on to."""
     for cell in fn.__closure__ or ():
         content = cell.cell_contents
         if isinstance(content, Variable):
@@ -238,7 +221,7 @@ def op(fn: Callable[P, tuple]) -> Callable[P, Any]:
         def exp(x):
             return x.xp.exp(x.array), lambda g, y: mul(g, y)
     """
-    name = "".join(part.capitalize() for part in fn.__name__.split("_")) + "Backward"
+    name = "".join(part.capitalize() for part in fn.__name__.split("_")) + "Backward0"
 
     @functools.wraps(fn)
     def apply(*args: P.args, **kwargs: P.kwargs) -> Variable:
@@ -252,13 +235,16 @@ def op(fn: Callable[P, tuple]) -> Callable[P, Any]:
 
 def check_same_device(name: str, args: Sequence[Any]) -> None:
     """Raise if the tensors among `args` live on different devices."""
-    kinds = {type(a.array) for a in args if isinstance(a, Variable)}
-    if len(kinds) > 1:
-        found = ", ".join(f"{tuple(v.shape)} on {v.device}" for v in args if isinstance(v, Variable))
-        raise RuntimeError(
-            f"{name}: expected all tensors to be on the same device, but found {found}; "
-            "move them with .to('cpu') or .to('cuda')"
-        )
+    kind = None
+    for a in args:
+        if isinstance(a, Variable):
+            if kind is not None and type(a.array) is not kind:
+                found = ", ".join(f"{tuple(v.shape)} on {v.device}" for v in args if isinstance(v, Variable))
+                raise RuntimeError(
+                    f"{name}: expected all tensors to be on the same device, but found {found}; "
+                    "move them with .to('cpu') or .to('cuda')"
+                )
+            kind = type(a.array)
 
 
 def record(name: str, value: Any, args: Sequence[Any], gradients: Sequence[Gradient | None]) -> Variable:
@@ -269,18 +255,19 @@ def record(name: str, value: Any, args: Sequence[Any], gradients: Sequence[Gradi
         if shares_memory(out.array, a.array):
             out.version = a.version
             out.base = a.base or (a, a.node)
-        if a.base is not None and mode.grad:
-            _check_view(name, a)
     if mode.grad:
-        edges = [
-            (a if a.node is None else a.node, fn)
-            for a, fn in zip(args, gradients, strict=False)
-            if fn is not None and isinstance(a, Variable) and a.requires_grad
-        ]
+        edges: list[tuple[Node | Variable, Gradient]] = []
+        for a, fn in zip(args, gradients, strict=False):
+            if not isinstance(a, Variable):
+                continue
+            if a.base is not None:
+                _check_view(name, a)
+            if fn is not None and (a.node is not None or a._wants_grad):
+                edges.append((a if a.node is None else a.node, fn))
         if edges:
             out.node = Node(name, edges, out)
     if mode.anomaly:
-        _check_made_no_nan(name, out, args)
+        anomaly.check_value(name, out, inputs)
     return out
 
 
@@ -293,27 +280,6 @@ def _check_view(name: str, view: Variable) -> None:
             f"{name}: its input of shape {tuple(view.shape)} is a view of a tensor of shape {tuple(base.shape)} that was "
             "changed in place after the view was taken; take the view again, or change the tensor out of place"
         )
-
-
-def has_nan(v: Variable) -> bool:
-    """Whether any element is NaN."""
-    return v.dtype.kind == "f" and bool(v.xp.isnan(v.array).any())
-
-
-def _check_made_no_nan(name: str, out: Variable, args: Sequence[Any]) -> None:
-    if has_nan(out) and not any(isinstance(a, Variable) and has_nan(a) for a in args):
-        shapes = ", ".join(str(tuple(a.shape)) for a in args if isinstance(a, Variable))
-        raise RuntimeError(
-            f"detect_anomaly: {name.removesuffix('Backward').lower()} made the first NaN, from inputs of shape {shapes}, "
-            f"called at\n{user_line(traceback.extract_stack())}"
-        )
-
-
-def user_line(stack: traceback.StackSummary) -> str:
-    """The innermost line of `stack` that is not inside this package, as traceback prints it."""
-    package = str(Path(__file__).parent.parent)
-    outside = [frame for frame in stack if not frame.filename.startswith(package)]
-    return "".join(traceback.format_list(outside[-1:] or stack[-1:]))
 
 
 def shares_memory(a: Any, b: Any) -> bool:

@@ -6,8 +6,9 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from . import anomaly
 from .modes import mode, set_grad_enabled
-from .tape import Node, Variable, check_same_device, has_nan, record, takes_output, user_line
+from .tape import Node, Variable, check_same_device, record, takes_output
 
 
 def walk(
@@ -23,46 +24,70 @@ def walk(
     they are recorded, so that going from the highest number to the lowest is a topological order. Only
     what leads to `targets` (default: every leaf) is computed, and only they are returned.
     """
-    needed = None if targets is None else _leads_to(roots, targets)
-    inner = {id(t.node): t for t in targets or () if t.node is not None}
+    route = None if targets is None else _Route(roots, targets)
     pending: dict[int, Variable] = {}  # id(node or leaf) -> the sum of the gradients that arrived
     leaves: dict[int, Variable] = {}
-    heap: list[tuple[int, int, Node]] = []
+    heap: list[tuple[int, Node]] = []
     found: dict[int, tuple[Variable, Variable]] = {}
 
     def send(to: Node | Variable, g: Variable) -> None:
         key = id(to)
-        if needed is not None and key not in needed:
-            return
         if key in pending:
-            pending[key] = g.like(pending[key].array + g.array) if not create_graph else _add(pending[key], g)
+            pending[key] = _add(pending[key], g) if create_graph else g.like(pending[key].array + g.array)
+            return
+        pending[key] = g
+        if isinstance(to, Node):
+            heapq.heappush(heap, (-to.order, to))
         else:
-            pending[key] = g
-            if isinstance(to, Node):
-                heapq.heappush(heap, (-to.order, key, to))
-            else:
-                leaves[key] = to
+            leaves[key] = to
 
     with set_grad_enabled(create_graph):
         for root, seed in zip(roots, seeds, strict=True):
-            send(root if root.node is None else root.node, seed)
+            start = root if root.node is None else root.node
+            if route is None or route.leads_on(start):
+                send(start, seed)
         while heap:
-            _, key, node = heapq.heappop(heap)
-            g = _run_hooks(node, pending.pop(key))
+            _, node = heapq.heappop(heap)
+            g = _run_hooks(node, pending.pop(id(node)))
             retainer = node.retainer and node.retainer()
             if retainer is not None:
-                accumulate(retainer, g if create_graph else g.like(g.array.copy()), create_graph)
-            if key in inner:
-                found[id(inner[key])] = inner[key], g
-            _send_to_inputs(node, g, send, needed)
-            if not retain_graph:
-                node.free()
+                accumulate(retainer, _own(g), create_graph)
+            if route is None or id(node) in route.through:
+                _send_to_inputs(node, g, send, route)
+                if not retain_graph:
+                    node.free()
+            if route is not None and id(node) in route.inner:
+                target = route.inner[id(node)]
+                found[id(target)] = target, g
         for key, leaf in leaves.items():
             found[key] = leaf, _run_hooks(leaf, pending.pop(key))
     return found
 
 
-def _send_to_inputs(node: Node, g: Variable, send: Callable, needed: set[int] | None) -> None:
+class _Route:
+    """Which nodes lie between `roots` and `targets`: the others' gradients are not computed."""
+
+    def __init__(self, roots: Sequence[Variable], targets: Sequence[Variable]):
+        self.inner = {id(t.node): t for t in targets if t.node is not None}
+        self.goals = {id(t) for t in targets if t.node is None} | self.inner.keys()
+        self.through: set[int] = set()  # nodes with a gradient function to call
+        nodes: dict[int, Node] = {}
+        stack: list[Node | Variable] = [r if r.node is None else r.node for r in roots]
+        while stack:
+            node = stack.pop()
+            if isinstance(node, Node) and id(node) not in nodes:
+                nodes[id(node)] = node
+                stack.extend(parent for parent, _ in node.edges or ())
+        for node in sorted(nodes.values(), key=lambda n: n.order):  # inputs before outputs
+            if any(self.leads_on(parent) for parent, _ in node.edges or ()):
+                self.through.add(id(node))
+
+    def leads_on(self, to: Node | Variable) -> bool:
+        """Whether a gradient sent to this node or leaf reaches a target."""
+        return id(to) in self.goals or id(to) in self.through
+
+
+def _send_to_inputs(node: Node, g: Variable, send: Callable, route: _Route | None) -> None:
     """Call the gradient functions of one node and pass on what they give."""
     if node.edges is None:
         raise RuntimeError(
@@ -70,43 +95,33 @@ def _send_to_inputs(node: Node, g: Variable, send: Callable, needed: set[int] | 
             "backward(). Call backward(retain_graph=True) the first time if you need it twice."
         )
     node.check_unchanged()
+    y = None if node.output is None else node.own_output()
     for parent, fn in node.edges:
-        if needed is not None and id(parent) not in needed:
+        if route is not None and not route.leads_on(parent):
             continue
-        dx = fn(g, node.own_output()) if takes_output(fn) else fn(g)
+        dx = fn(g, y) if takes_output(fn) else fn(g)
+        if dx is None:  # only a user's Function gives it
+            continue
         if mode.anomaly:
-            _check_gradient(node, dx)
+            anomaly.check_gradient(node, dx)
         send(parent, dx)
 
 
-def _check_gradient(node: Node, dx: Variable) -> None:
-    if has_nan(dx):
-        where = user_line(node.trace) if node.trace else "(recorded outside detect_anomaly: its line is not known)"
-        raise RuntimeError(f"detect_anomaly: the gradient of {node.name} is the first NaN; the op was called at\n{where}")
-
-
-def _leads_to(roots: Sequence[Variable], targets: Sequence[Variable]) -> set[int]:
-    """The ids of the nodes and leaves between `roots` and `targets`, both included."""
-    goal = {id(t if t.node is None else t.node) for t in targets}
-    nodes: dict[int, Node] = {}
-    stack: list[Node | Variable] = [r if r.node is None else r.node for r in roots]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, Node) and id(node) not in nodes:
-            nodes[id(node)] = node
-            stack.extend(parent for parent, _ in node.edges or ())
-    needed = set(goal)
-    for node in sorted(nodes.values(), key=lambda n: n.order):  # inputs before outputs
-        if any(id(parent) in needed for parent, _ in node.edges or ()):
-            needed.add(id(node))
-    return needed
-
-
 def _run_hooks(owner: Node | Variable, g: Variable) -> Variable:
-    for hook in list((owner._hooks or {}).values()):
+    """What the hooks of `owner` make of its gradient."""
+    if not owner._hooks:
+        return g
+    for hook in list(owner._hooks.values()):
         replaced = hook(g)
-        g = g if replaced is None else replaced
-    return g
+        if replaced is None:
+            continue
+        if replaced.shape != g.shape:
+            raise RuntimeError(
+                f"hook {getattr(hook, '__name__', hook)} has changed the shape of a gradient from "
+                f"{tuple(g.shape)} to {tuple(replaced.shape)}"
+            )
+        g = replaced
+    return _own(g)  # the hook may have kept what it saw, or given what it keeps
 
 
 def _add(a: Variable, b: Variable) -> Variable:
@@ -114,12 +129,17 @@ def _add(a: Variable, b: Variable) -> Variable:
     return record("AddBackward", a.array + b.array, (a, b), (lambda g: g, lambda g: g))
 
 
+def _own(g: Variable) -> Variable:
+    """g in memory of its own."""
+    return record("CloneBackward0", g.array.copy(order="K"), (g,), (lambda g: g,))
+
+
 def accumulate(owner: Variable, g: Variable, create_graph: bool) -> None:
-    """owner.grad += g. The first gradient is stored as it is, unless it is a view of other memory."""
-    if create_graph:
-        owner.grad = g if owner.grad is None else _add(owner.grad, g)
-    elif owner.grad is None:
-        owner.grad = g.like(g.array if g.array.base is None else g.array.copy())
+    """owner.grad += g. The first gradient is stored as it is: it must be nobody else's."""
+    if owner.grad is None:
+        owner.grad = g
+    elif create_graph:
+        owner.grad = _add(owner.grad, g)
     else:
         owner.grad.array[...] += g.array
         owner.grad.version[0] += 1
@@ -128,10 +148,10 @@ def accumulate(owner: Variable, g: Variable, create_graph: bool) -> None:
 def _seeds(outputs: Sequence[Variable], gradients: Sequence[Variable | None]) -> list[Variable]:
     """The gradients to start from: given ones, checked, or 1 for an output with one element."""
     seeds = []
-    for y, g in zip(outputs, gradients, strict=True):
+    for i, (y, g) in enumerate(zip(outputs, gradients, strict=True)):
         if not y.requires_grad:
             raise RuntimeError(
-                "element 0 of tensors does not require grad and does not have a grad_fn: nothing to differentiate. "
+                f"element {i} of tensors does not require grad and does not have a grad_fn: nothing to differentiate. "
                 "Was it computed under no_grad(), or from tensors without requires_grad=True?"
             )
         if g is None:
@@ -167,8 +187,9 @@ def backward(
     seeds = _seeds(roots, gradients)
     taken = {id(seed.array) for seed in seeds}  # arrays that may not become a .grad as they are
     for owner, g in walk(roots, seeds, keep, create_graph, targets).values():
-        if id(g.array) in taken and not create_graph:
-            g = g.like(g.array.copy())
+        if id(g.array) in taken or g.array.base is not None:
+            with set_grad_enabled(create_graph):
+                g = _own(g)
         accumulate(owner, g, create_graph)
         taken.add(id(g.array))
 
