@@ -9,9 +9,9 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -341,29 +341,37 @@ def test_permissions_and_links_are_kept(tmp_path: Path) -> None:
     assert same(load(real), STATE)
 
 
-def test_stale_temporaries_are_removed_and_live_ones_kept(tmp_path: Path) -> None:
-    stale, live, other = (tmp_path / name for name in (".checkpoint-1.tmp", ".checkpoint-2.tmp", "mine.tmp"))
-    for path in (stale, live, other):
-        path.write_bytes(b"half")
-    hold = "import fcntl, sys, time; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); time.sleep(60)"
-    with subprocess.Popen([sys.executable, "-c", hold, live], stdout=subprocess.PIPE) as writer:
-        assert writer.stdout is not None
-        writer.stdout.readline()
+def test_stale_temporaries_are_removed_unless_somebody_writes(tmp_path: Path) -> None:
+    for name in (".checkpoint-1.tmp", "mine.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    with checkpoint.writing_into(tmp_path):
+        (tmp_path / ".checkpoint-2.tmp").write_bytes(b"being written")
         save(STATE, tmp_path / "model.pt")
-        writer.kill()
     assert sorted(p.name for p in tmp_path.iterdir()) == [".checkpoint-2.tmp", "mine.tmp", "model.pt"]
     save(STATE, tmp_path / "model.pt")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.tmp", "model.pt"]
 
 
-def test_two_threads_save_to_one_path(tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", ["module", "support"])
+def test_saves_where_there_are_no_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    def unsupported(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    if missing == "module":
+        monkeypatch.setattr(checkpoint, "fcntl", None)
+    else:
+        monkeypatch.setattr(checkpoint.fcntl, "flock", unsupported)
+    (tmp_path / ".checkpoint-1.tmp").write_bytes(b"perhaps being written")
+    save(STATE, tmp_path / "model.pt")
+    assert same(load(tmp_path / "model.pt"), STATE)
+    assert (tmp_path / ".checkpoint-1.tmp").exists()
+
+
+def test_threads_save_to_one_path(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
     objects = [{"writer": i, "w": np.full(1000, i)} for i in range(4)]
-    threads = [threading.Thread(target=lambda o=o: [save(o, path) for _ in range(10)]) for o in objects]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda i: save(objects[i % 4], path), range(100)))
     assert any(same(load(path), o) for o in objects)
     assert list(tmp_path.iterdir()) == [path]
 

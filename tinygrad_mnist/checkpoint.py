@@ -15,7 +15,7 @@ import json
 import os
 import secrets
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,7 +24,7 @@ import numpy as np
 
 try:
     import fcntl
-except ImportError:  # Windows, where nobody can delete a file that is being written
+except ImportError:  # Windows, where folders can be neither locked nor synced
     fcntl = None  # type: ignore[assignment]
 
 FORMAT, FORMAT_VERSION = "tinygrad_mnist", 1
@@ -225,42 +225,40 @@ def _write_durably(path: Path, data: bytes) -> None:
         raise OSError(errno.EINVAL, "cannot save: this is not a regular file", str(path))
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, "cannot save: this file is read-only", str(path))
-    remove_stale_temporaries(path.parent)
     temporary = path.with_name(f".checkpoint-{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("xb") as file:
-            _try_lock(file)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            temporary.chmod(path.stat().st_mode)
-        temporary.replace(path)
+        with writing_into(path.parent):
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if path.exists():
+                temporary.chmod(path.stat().st_mode)
+            temporary.replace(path)
     except OSError as error:
         raise OSError(error.errno, f"could not save, and left what was there: {error.strerror}", str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
-def remove_stale_temporaries(folder: Path) -> None:
-    """Delete what killed processes left in `folder` while they were saving; not what others are writing now."""
-    for temporary in folder.glob(".checkpoint-*.tmp"):
-        with contextlib.suppress(OSError), temporary.open("rb") as file:  # gone already, or not ours to delete
-            if _try_lock(file):
-                temporary.unlink()
+@contextlib.contextmanager
+def writing_into(folder: Path) -> Iterator[None]:
+    """Delete the temporaries that killed processes left in `folder`; at the end, make the folder itself durable.
 
-
-def _try_lock(file: BinaryIO) -> bool:
-    """Mark `file` as being written, until it is closed; False if another process has marked it."""
-    if fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # also where the file system has no locks: then nothing is ever taken for stale
-            return False
-    return True
+    Whoever writes holds a shared lock on the folder, so when nobody does, every temporary in it is stale.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # others are writing, or this file system has no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for stale in folder.glob(".checkpoint-*.tmp"):
+                stale.unlink()
+        with contextlib.suppress(OSError):  # no locks
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

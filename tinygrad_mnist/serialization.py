@@ -64,7 +64,8 @@ class CheckpointManager:
         self.folder.mkdir(exist_ok=True)
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "cannot write checkpoints into this folder", str(self.folder))
-        checkpoint.remove_stale_temporaries(self.folder)
+        with checkpoint.writing_into(self.folder):  # which cleans up after a killed run
+            pass
 
     @property
     def newest(self) -> Path | None:
