@@ -6,6 +6,7 @@ import pkgutil
 from pathlib import Path
 
 import pytest
+
 import tinygrad_mnist
 from tinygrad_mnist import kernels
 

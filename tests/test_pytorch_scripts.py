@@ -30,7 +30,8 @@ def run(source: str, folder: Path) -> str:
     """What a script prints, run in a folder of its own."""
     (folder / "script.py").write_text(source)
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
-    result = subprocess.run([sys.executable, "script.py"], cwd=folder, env=env, capture_output=True, text=True, check=False)
+    command = [sys.executable, "script.py"]
+    result = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     return result.stdout
