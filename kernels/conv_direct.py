@@ -1,0 +1,213 @@
+"""Convolution without a patch matrix: what `conv.py` does, for float32, by the compiled loops.
+
+The element of output pixel p and patch place q lies at x[pixel[p] + patch[q]] (see `tile.py`), so all that is
+made here are tables of such offsets. Each function can take the step after the convolution with it, ReLU or
+ReLU and 2×2 max pooling: forward it is done while an image's result is in the cache, and a gradient is carried
+back through it while it is copied to where the product reads it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import compiled
+from .parallel import for_blocks
+
+Pair = tuple[int, int]
+
+NONE, RELU, RELU_POOL = 0, 1, 2
+
+
+class Fused(NamedTuple):
+    """What was done after the convolution: the step, its result, and (pooling) which of 2×2 pixels it took."""
+
+    step: int
+    y: np.ndarray  # (N, O, OH, OW), or pooled
+    choice: np.ndarray  # uint8, of y's shape
+
+
+def usable(*arrays: np.ndarray) -> bool:
+    """Whether the arrays are float32 and not empty, and compiled kernels may be used."""
+    fits = all(a.dtype == np.float32 and a.size for a in arrays)
+    return fits and compiled.load("conv_compiled") is not None
+
+
+def conv2d(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    step: int = NONE,
+) -> Fused:  # fmt: skip
+    """y (N, O, *size) from x (N, C, H, W), w (O, C/G, KH, KW) and b (O,) or None; then `step`."""
+    code = compiled.load("conv_compiled")
+    N, _, H, W = x.shape
+    O, C, KH, KW = w.shape
+    OG, (OH, OW) = O // groups, size
+    frame = (H + 2 * padding[0], W + 2 * padding[1], *padding)
+    row = frame[1] * C
+    pixels = _fill_up(_offsets((OH, stride[0] * row), (OW, stride[1] * C)), code.MR)
+    taps, run = _taps((KH, KW), C, row, dilation)
+    y = np.empty((N, OH // 2, OW // 2, O) if step == RELU_POOL else (N, OH, OW, O), np.float32)
+    choice = np.empty(y.shape if step == RELU_POOL else (1, 1, 1, 1), np.uint8)
+    matrices = [_blocks(w[g * OG : (g + 1) * OG].transpose(2, 3, 1, 0).reshape(-1, OG), code.COLUMNS) for g in range(groups)]
+    bias = np.zeros((groups, matrices[0].shape[0] * code.COLUMNS), np.float32)
+    if b is not None:
+        bias[:, :OG] = b.reshape(groups, OG)
+
+    def images(start: int, stop: int) -> None:
+        chosen = choice[start:stop] if step == RELU_POOL else choice
+        for g in range(groups):
+            part = y[start:stop] if groups == 1 else np.empty((stop - start, OH, OW, OG), np.float32)
+            xg = _nhwc(x[start:stop, g * C : (g + 1) * C])
+            code.conv(
+                xg, xg, _NO_CHOICE, NONE, frame, pixels, 1, taps, run, matrices[g], bias[g],
+                part, chosen, step, OW, EVERY_PIXEL,
+            )  # fmt: skip
+            if groups > 1:
+                y[start:stop, ..., g * OG : (g + 1) * OG] = part
+
+    for_blocks(images, N)
+    return Fused(step, y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2))
+
+
+def conv2d_input_grad(
+    dy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, dilation: Pair,
+    groups: int, fused: Fused | None = None,
+) -> np.ndarray:  # fmt: skip
+    """dx (N, C, H, W) from dy, the gradient at the fused step's result, else at the convolution's.
+
+    dx[h] gathers w[k] dy[(h + PH - k DH) / SH] over the k that divide: for the pixels h of one remainder modulo
+    SH these are always the same k, so each remainder is a convolution of dy with some of the taps.
+    """
+    code = compiled.load("conv_compiled")
+    N, C, H, W = x_shape
+    O, CG, KH, KW = w.shape
+    OG = O // groups
+    rows = [_phase(r, H, KH, stride[0], padding[0], dilation[0]) for r in range(min(stride[0], H))]
+    columns = [_phase(r, W, KW, stride[1], padding[1], dilation[1]) for r in range(min(stride[1], W))]
+    (height, top), (width, left) = _frame(rows, size[0]), _frame(columns, size[1])
+    dx = np.empty((N, H, W, C), np.float32)
+    undo = NONE if fused is None else fused.step
+
+    def images(start: int, stop: int) -> None:
+        for g in range(groups):
+            outs = slice(g * OG, (g + 1) * OG)
+            dyg = _nhwc(dy[start:stop, outs])
+            out = dyg if fused is None else _nhwc(fused.y[start:stop, outs])
+            choice = _nhwc(fused.choice[start:stop, outs]) if fused and undo == RELU_POOL else _NO_CHOICE
+            part = dx[start:stop] if groups == 1 else np.empty((stop - start, H, W, CG), np.float32)
+            for r, (n_rows, row_taps) in enumerate(rows):
+                for s, (n_columns, column_taps) in enumerate(columns):
+                    pixels = _fill_up(_offsets((n_rows, width * OG), (n_columns, OG)), code.MR)
+                    taps = np.array(
+                        [((i + top) * width + j + left) * OG for _, i in row_taps for _, j in column_taps], np.int64
+                    )
+                    chosen = w[outs][:, :, [k for k, _ in row_taps]][..., [l for l, _ in column_taps]]
+                    matrix = _blocks(chosen.transpose(2, 3, 0, 1).reshape(-1, CG), code.COLUMNS)
+                    bias = np.zeros(matrix.shape[0] * code.COLUMNS, np.float32)
+                    code.conv(
+                        dyg, out, choice, undo, (height, width, top, left), pixels, 1, taps, OG, matrix, bias,
+                        part, _NO_CHOICE, NONE, n_columns, (r, stride[0], s, stride[1]),
+                    )  # fmt: skip
+            if groups > 1:
+                dx[start:stop, ..., g * CG : (g + 1) * CG] = part
+
+    for_blocks(images, N)
+    return dx.transpose(0, 3, 1, 2)
+
+
+def conv2d_weight_grad(
+    dy: np.ndarray, x: np.ndarray, w_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, dilation: Pair,
+    groups: int, fused: Fused | None = None,
+) -> np.ndarray:  # fmt: skip
+    """dw (O, C/G, KH, KW) from x and dy, the gradient at the fused step's result, else at the convolution's."""
+    code = compiled.load("conv_compiled")
+    N, _, H, W = x.shape
+    O, C, KH, KW = w_shape
+    OG, (OH, OW) = O // groups, size
+    frame = (H + 2 * padding[0], W + 2 * padding[1], *padding)
+    row = frame[1] * C
+    patch = _fill_up(_offsets((KH, dilation[0] * row), (KW, dilation[1] * C), (C, 1)), code.MR)
+    lines = _offsets((OH, stride[0] * row))
+    undo = NONE if fused is None else fused.step
+
+    def images(start: int, stop: int) -> np.ndarray:
+        dw = np.zeros((groups, -(-OG // code.COLUMNS), len(patch), code.COLUMNS), np.float32)
+        for g in range(groups):
+            outs = slice(g * OG, (g + 1) * OG)
+            dyg = _nhwc(dy[start:stop, outs])
+            out = dyg if fused is None else _nhwc(fused.y[start:stop, outs])
+            choice = _nhwc(fused.choice[start:stop, outs]) if fused and undo == RELU_POOL else _NO_CHOICE
+            xg = _nhwc(x[start:stop, g * C : (g + 1) * C])
+            code.weight_grad(xg, frame, dyg, out, choice, undo, OW, patch, stride[1] * C, lines, OW, dw[g])
+        return dw
+
+    dw = sum(for_blocks(images, N))
+    dw = dw.transpose(0, 1, 3, 2).reshape(groups, -1, len(patch))[:, :OG, : KH * KW * C]  # (G, O/G, KH KW C)
+    return np.ascontiguousarray(dw.reshape(O, KH, KW, C).transpose(0, 3, 1, 2))
+
+
+def conv2d_bias_grad(dy: np.ndarray, fused: Fused | None = None) -> np.ndarray:
+    """db (O,) from dy (N, O, ...), the gradient at the fused step's result, else at the convolution's."""
+    code = compiled.load("conv_compiled")
+
+    def images(start: int, stop: int) -> np.ndarray:
+        db = np.zeros(dy.shape[1], np.float32)
+        part = _nhwc(dy[start:stop])
+        code.bias_grad(part, part if fused is None else _nhwc(fused.y[start:stop]), int(fused is not None), db)
+        return db
+
+    return sum(for_blocks(images, dy.shape[0]))
+
+
+EVERY_PIXEL = (0, 1, 0, 1)  # the first row and the step between rows, then the same for columns
+_NO_CHOICE = np.zeros((1, 1, 1, 1), np.uint8)
+
+
+def _nhwc(x: np.ndarray) -> np.ndarray:
+    """x (N, C, H, W) as a contiguous (N, H, W, C) array; a view where it lies so already."""
+    return np.require(x.transpose(0, 2, 3, 1), requirements="CAW")
+
+
+def _offsets(*axes: Pair) -> np.ndarray:
+    """The offsets of all elements of an array whose axes have these (sizes, strides), in row-major order."""
+    total = np.zeros(1, np.int64)
+    for n, stride in axes:
+        total = (total[:, None] + np.arange(n, dtype=np.int64) * stride).ravel()
+    return total
+
+
+def _taps(kernel: Pair, C: int, row: int, dilation: Pair) -> tuple[np.ndarray, int]:
+    """Where the pieces of a patch begin that lie in one run of memory, and how long the run is."""
+    if dilation[1] == 1:
+        return _offsets((kernel[0], dilation[0] * row)), kernel[1] * C
+    return _offsets((kernel[0], dilation[0] * row), (kernel[1], dilation[1] * C)), C
+
+
+def _fill_up(table: np.ndarray, multiple: int) -> np.ndarray:
+    """The table, its last entry repeated until its length is a multiple: full tiles, the rest not looked at."""
+    return np.pad(table, (0, -len(table) % multiple), mode="edge")
+
+
+def _blocks(matrix: np.ndarray, columns: int) -> np.ndarray:
+    """matrix (K, O) cut into blocks of columns, zeros where the last is not full: (blocks, K, columns)."""
+    K, O = matrix.shape
+    blocks = np.zeros((-(-O // columns), K, columns), np.float32)
+    for i, block in enumerate(blocks):
+        part = matrix[:, i * columns : (i + 1) * columns]
+        block[:, : part.shape[1]] = part
+    return blocks
+
+
+def _phase(r: int, size: int, k: int, stride: int, padding: int, dilation: int) -> tuple[int, list[Pair]]:
+    """How many of `size` pixels are r modulo stride, and (tap, first dy pixel) for the taps that reach them."""
+    reach = [(tap, r + padding - tap * dilation) for tap in range(k)]
+    return -(-(size - r) // stride), [(tap, at // stride) for tap, at in reach if at % stride == 0]
+
+
+def _frame(phases: list[tuple[int, list[Pair]]], size: int) -> Pair:
+    """How large an image must be, and where dy's `size` pixels begin in it, for all taps to stay inside."""
+    first = min((i for _, taps in phases for _, i in taps), default=0)
+    last = max((n - 1 + i for n, taps in phases for _, i in taps), default=0)
+    top = max(0, -first)
+    return top + max(size, last + 1), top
