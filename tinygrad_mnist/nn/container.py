@@ -97,7 +97,7 @@ class Sequential(_Numbered):
 
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return type(self)(dict(list(self._modules.items())[index]))
+            return type(self)(dict([*self._modules.items()][index]))  # type: ignore[arg-type]  # none is None
         return self._modules[self._key(index)]
 
 
@@ -216,7 +216,7 @@ class Flatten(Module):
         super().__init__()
         self.start_dim, self.end_dim = start_dim, end_dim
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Any:
         """A view where the memory allows."""
         return input.flatten(self.start_dim, self.end_dim)
 

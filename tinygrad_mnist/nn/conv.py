@@ -106,12 +106,13 @@ class Conv2d(_Conv):
         dtype: Any = None,
     ):
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, 0, dilation, groups, bias, padding_mode, device, dtype
-        )
+            in_channels, out_channels, kernel_size, stride, padding, 0,
+            dilation, groups, bias, padding_mode, device, dtype,
+        )  # fmt: skip
 
     def forward(self, input: Tensor) -> Tensor:
         """The images after convolution."""
-        padding = self.padding
+        padding: Any = self.padding
         if self.padding_mode != "zeros":
             input, padding = F.pad(input, self._around(), mode=self.padding_mode), 0
         return F.conv2d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
@@ -174,10 +175,9 @@ class ConvTranspose2d(_Conv):
 
     def _output_padding(self, input: Tensor, wanted: tuple[int, ...]) -> Pair:
         """What to add to the smallest output to get `wanted`."""
-        smallest = [
-            (input.shape[a - 2] - 1) * self.stride[a] - 2 * int(self.padding[a]) + self.dilation[a] * (self.kernel_size[a] - 1) + 1
-            for a in (0, 1)
-        ]
+        assert not isinstance(self.padding, str)
+        sizes = zip(input.shape[-2:], self.stride, self.padding, self.dilation, self.kernel_size, strict=True)
+        smallest = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, s, p, d, k in sizes]
         largest = [s + step - 1 for s, step in zip(smallest, self.stride, strict=True)]
         if len(wanted) != 2 or any(not lo <= w <= hi for w, lo, hi in zip(wanted, smallest, largest, strict=True)):
             raise ValueError(

@@ -112,8 +112,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
             raise ValueError(f"negative_slope {param!r} not a valid number")
         return math.sqrt(2 / (1 + slope**2))
     gains = {"tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4}
-    ones = "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d sigmoid".split()
-    gains |= dict.fromkeys(ones, 1.0)
+    gains |= {"linear": 1.0, "sigmoid": 1.0}
+    gains |= {f"conv{kind}{n}d": 1.0 for kind in ("", "_transpose") for n in (1, 2, 3)}
     if nonlinearity not in gains:
         raise ValueError(f"unsupported nonlinearity {nonlinearity!r}: expected leaky_relu or one of {sorted(gains)}")
     return gains[nonlinearity]

@@ -107,7 +107,7 @@ class Module(Registry):
             else:
                 p.grad = p.like(p.xp.zeros_like(p.array))
 
-    def _apply(self, fn: Callable[[Tensor], Tensor]) -> Self:
+    def _apply(self, fn: Callable[[Any], Tensor]) -> Self:
         """Replace the memory of every parameter, gradient and buffer by that of `fn(tensor)`."""
         for tensor in [*self.parameters(), *self.buffers()]:
             for t in (tensor, tensor.grad):

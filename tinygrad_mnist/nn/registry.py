@@ -94,12 +94,13 @@ class Registry:
         self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
         """(path, module) of this module and all below it, parents first; a shared one once."""
+        module: Any = self
         memo = set() if memo is None else memo
-        if self in memo:
+        if module in memo:
             return
         if remove_duplicate:
-            memo.add(self)
-        yield prefix, self
+            memo.add(module)
+        yield prefix, module
         for name, child in self._modules.items():
             if child is not None:
                 yield from child.named_modules(memo, f"{prefix}.{name}" if prefix else name, remove_duplicate)

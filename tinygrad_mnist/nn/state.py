@@ -9,7 +9,6 @@ import numpy as np
 
 from .. import backend
 from ..autograd import Variable
-from ..tensor import Tensor
 
 if TYPE_CHECKING:
     from .module import Module
@@ -26,12 +25,10 @@ class IncompatibleKeys(NamedTuple):
             return "<All keys matched successfully>"
         return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
-    __str__ = __repr__
 
-
-def state_dict(module: Module, prefix: str, keep_vars: bool) -> dict[str, Tensor]:
+def state_dict(module: Module, prefix: str, keep_vars: bool) -> dict[str, Any]:
     """Path -> tensor in PyTorch's order: each module's parameters, then its buffers, then its submodules'."""
-    found: dict[str, Tensor] = {}
+    found: dict[str, Any] = {}
     for path, owner in module.named_modules(prefix=prefix.removesuffix("."), remove_duplicate=False):
         for name, tensor in [*owner._parameters.items(), *owner._buffers.items()]:
             if tensor is not None and name not in owner._non_persistent:

@@ -1,5 +1,6 @@
 """The layers as plain functions, with PyTorch's names and arguments: `import tinygrad_mnist.nn.functional as F`."""
 
+from ...ops import one_hot
 from .activation import (
     elu,
     gelu,
@@ -18,6 +19,18 @@ from .activation import (
 )
 from .conv import conv2d, conv_transpose2d, linear
 from .dropout import dropout, dropout2d
+from .loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
+from .norm import batch_norm, cosine_similarity, group_norm, layer_norm, normalize
 from .pad import pad
 from .pool import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d, max_unpool2d
 
@@ -25,25 +38,40 @@ __all__ = [
     "adaptive_avg_pool2d",
     "adaptive_max_pool2d",
     "avg_pool2d",
+    "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "conv2d",
     "conv_transpose2d",
+    "cosine_similarity",
+    "cross_entropy",
     "dropout",
     "dropout2d",
     "elu",
     "gelu",
+    "group_norm",
     "hardswish",
     "hardtanh",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "layer_norm",
     "leaky_relu",
     "linear",
     "log_softmax",
     "logsigmoid",
     "max_pool2d",
     "max_unpool2d",
+    "mse_loss",
+    "nll_loss",
+    "normalize",
+    "one_hot",
     "pad",
     "relu",
     "relu6",
     "sigmoid",
     "silu",
+    "smooth_l1_loss",
     "softmax",
     "softplus",
     "tanh",

@@ -95,7 +95,7 @@ def _cast(input: Tensor, dtype: object) -> Tensor:
 
 def _dim(name: str, input: Tensor, dim: int | None) -> int:
     if dim is None:
-        raise TypeError(f"{name}: say along which dim; for logits of shape {tuple(input.shape)} that is dim={input.ndim - 1}")
+        raise TypeError(f"{name}: say along which dim of input {tuple(input.shape)}: dim=1 for logits (N, C)")
     return dim
 
 

@@ -24,7 +24,8 @@ def pair(value: Any, name: str, minimum: int = 0) -> Pair:
 def check_dtype(input: Tensor, *others: Tensor | None) -> None:
     """Raise unless `input` is floating and all `others` have its dtype."""
     if input.dtype.kind != "f":
-        hint = "scale images with transforms.ToTensor() or x.float() / 255" if input.dtype == "uint8" else "use x.float()"
+        images = input.dtype == "uint8"
+        hint = "scale images with transforms.ToTensor() or x.float() / 255" if images else "use x.float()"
         raise RuntimeError(f"expected a floating-point input, got {input.dtype} {tuple(input.shape)}; {hint}")
     for other in others:
         if other is not None and other.dtype != input.dtype:
@@ -34,7 +35,7 @@ def check_dtype(input: Tensor, *others: Tensor | None) -> None:
             )
 
 
-def as_images(input: Tensor, *others: Tensor | None) -> Tensor:
+def as_images(input: Tensor, *others: Tensor | None) -> Any:
     """input (N, C, H, W) or (C, H, W) as (N, C, H, W), its dtype checked."""
     check_dtype(input, *others)
     if input.ndim == 4:
@@ -42,9 +43,9 @@ def as_images(input: Tensor, *others: Tensor | None) -> Tensor:
     if input.ndim == 3:
         return input.unsqueeze(0)
     hint = "; flattened images need x.reshape(-1, 1, 28, 28) first" if input.ndim == 2 else ""
-    raise RuntimeError(f"expected 4-d input (N, C, H, W) or 3-d (C, H, W), got {input.ndim}-d {tuple(input.shape)}{hint}")
+    raise RuntimeError(f"expected input (N, C, H, W) or (C, H, W), got {input.ndim}-d {tuple(input.shape)}{hint}")
 
 
-def like_input(output: Tensor, input: Tensor) -> Tensor:
+def like_input(output: Any, input: Tensor) -> Any:
     """Take the batch axis away again where `as_images` added it."""
     return output if input.ndim == 4 else output.squeeze(0)

@@ -5,8 +5,6 @@ Letters: N batch, C in-channels, O out-channels, H W image, KH KW kernel, G grou
 
 from __future__ import annotations
 
-from typing import Any
-
 from ... import ops
 from ...tensor import Tensor
 from .check import Pair, as_images, check_dtype, like_input, pair
@@ -27,7 +25,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         hint = "; flatten each image first: x.flatten(1) or nn.Flatten()" if flat else ""
         got = input.shape[-1] if input.ndim else "none"
         raise RuntimeError(f"expected {features} features, got {got} (input {tuple(input.shape)}){hint}")
-    return ops.linear(input, weight, bias)
+    if input.ndim == 2:
+        return ops.linear(input, weight, bias)
+    rows = input.reshape(input.array.size // max(features, 1), features)
+    return ops.linear(rows, weight, bias).reshape(*input.shape[:-1], weight.shape[0])
 
 
 def conv2d(
@@ -97,7 +98,7 @@ def conv_transpose2d(
         for a in (0, 1)
     )
     if min(size) < 1:
-        raise RuntimeError(f"the output would have size {size}: padding {margin} is too large for input {tuple(input.shape)}")
+        raise RuntimeError(f"the output size would be {size}: too much padding {margin} for input {tuple(input.shape)}")
     y_shape = x.shape[0], weight.shape[1] * groups, *size
     y = ops.conv2d_input_grad(x, weight, y_shape, steps, margin, dilations, groups)
     return like_input(y if bias is None else y + bias.reshape(-1, 1, 1), input)
@@ -119,7 +120,9 @@ def _check_weight(weight: Tensor, bias: Tensor | None, groups: int, out_channels
     if weight.ndim != 4:
         raise RuntimeError(f"expected a 4-d weight, got {tuple(weight.shape)}")
     if groups < 1 or weight.shape[0] % groups:
-        raise RuntimeError(f"groups must be positive and divide the weight's first size, got groups={groups} and {tuple(weight.shape)}")
+        raise RuntimeError(
+            f"groups must be positive and divide the weight's first size, got groups={groups} and {tuple(weight.shape)}"
+        )
     if bias is not None and bias.shape != (out_channels,):
         raise RuntimeError(f"expected a bias of shape ({out_channels},), got {tuple(bias.shape)}")
 

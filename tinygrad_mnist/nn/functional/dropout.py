@@ -25,7 +25,7 @@ def dropout2d(
 ) -> Tensor:
     """`dropout` of whole channels of images (N, C, H, W) or (C, H, W)."""
     if input.ndim not in (3, 4):
-        raise RuntimeError(f"expected images (N, C, H, W) or (C, H, W), got {tuple(input.shape)}; use dropout for those")
+        raise RuntimeError(f"expected images (N, C, H, W) or (C, H, W), got {tuple(input.shape)}; or use dropout")
     return _drop(input, (*input.shape[:-2], 1, 1), p, training, inplace, generator)
 
 

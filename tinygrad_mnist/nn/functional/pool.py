@@ -110,7 +110,7 @@ def _windows(
     steps = kernel if stride is None or stride == () else pair(stride, "stride", 1)
     margin = pair(padding, "padding")
     if margin[0] > kernel[0] // 2 or margin[1] > kernel[1] // 2:
-        raise RuntimeError(f"padding must be at most half of the kernel size, got padding {margin} and kernel_size {kernel}")
+        raise RuntimeError(f"padding must be at most half of kernel_size, got padding {margin}, kernel_size {kernel}")
     padded = x.shape[2] + 2 * margin[0], x.shape[3] + 2 * margin[1]
     reach = dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1
     if reach[0] > padded[0] or reach[1] > padded[1]:

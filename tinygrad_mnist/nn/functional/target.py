@@ -1,0 +1,68 @@
+"""Class targets, checked: what cross_entropy and nll_loss share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ... import ops
+from ...tensor import Tensor
+
+
+def class_last(x: Any) -> tuple[Any, int]:
+    """x (N, C, d1, ...) or (C,) as rows (N·d1·..., C), and C."""
+    if x.ndim == 0:
+        raise RuntimeError("expected logits (N, C), (N, C, d1, ...) or (C,), got a tensor without axes")
+    C = x.shape[0] if x.ndim == 1 else x.shape[1]
+    if x.ndim > 2:
+        x = x.movedim(1, -1)
+    return x.reshape(x.array.size // max(C, 1), C), C
+
+
+def class_weights(weight: Tensor | None, input: Tensor, C: int) -> Tensor | None:
+    """weight, if there is one for each class."""
+    if weight is None:
+        return None
+    reject_mixed(input, weight)
+    if weight.shape != (C,):
+        raise RuntimeError(f"weight must have one entry for each of {C} classes or be None, got {tuple(weight.shape)}")
+    return weight
+
+
+def class_indices(input: Tensor, target: Tensor, C: int, ignore_index: int) -> Any:
+    """target (N, d1, ...) as int64 (N·d1·...,), with -1 where it is `ignore_index`."""
+    expected = tuple(input.shape[:1] + input.shape[2:]) if input.ndim > 1 else ()
+    if target.dtype.kind not in "iu":
+        found = f"{target.dtype} {tuple(target.shape)}"
+        raise RuntimeError(f"expected class indices as integers, got {found}; use y.long()")
+    if target.shape != expected:
+        hint = "; one-hot targets must be floating: y.float()" if target.shape == input.shape else ""
+        if target.ndim == 2 and target.shape == (*expected, 1):
+            hint = "; use y.squeeze(1)"
+        shapes = f"{expected} for input {tuple(input.shape)}, got {tuple(target.shape)}"
+        raise ValueError(f"expected target of shape {shapes}{hint}")
+    labels = target.reshape(-1).to("int64")
+    # Reading the labels back would stall a GPU at every step.
+    on_cpu = labels.device.type == "cpu"
+    if on_cpu and (not labels.array.size or (labels.array.min() >= 0 and labels.array.max() < C)) and ignore_index < 0:
+        return labels
+    if on_cpu:
+        _check_range(labels, target, C, ignore_index)
+    return ops.where(labels == ignore_index, -1, labels)
+
+
+def _check_range(labels: Tensor, target: Tensor, C: int, ignore_index: int) -> None:
+    t = labels.array
+    bad = ((t < 0) | (t >= C)) & (t != ignore_index)
+    if bad.any():
+        first = int(bad.argmax())
+        place = tuple(int(i) for i in labels.xp.unravel_index(first, target.shape))
+        raise IndexError(
+            f"target {int(t[first])} at position {place} is out of bounds for {C} classes: "
+            f"expected 0 to {C - 1} (or ignore_index {ignore_index})"
+        )
+
+
+def reject_mixed(input: Tensor, other: Tensor) -> None:
+    """Raise unless both have one dtype."""
+    if other.dtype != input.dtype:
+        raise RuntimeError(f"expected logits, targets and weights of one dtype, got {input.dtype} and {other.dtype}")
