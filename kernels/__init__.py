@@ -31,7 +31,7 @@ from .pool import (
 __all__ = [
     "adadelta", "adagrad", "adam", "adaptive_avg_pool2d", "adaptive_avg_pool2d_input_grad",
     "adaptive_max_pool2d", "avg_pool2d", "avg_pool2d_input_grad", "batch_norm", "batch_norm_grad", "layer_norm", "layer_norm_grad",
-    "softmax_cross_entropy", "softmax_cross_entropy_grad", "col2im", "conv2d", "conv2d_input_grad",
+    "softmax_cross_entropy", "softmax_cross_entropy_grad", "check_index", "col2im", "conv2d", "conv2d_input_grad",
     "conv2d_weight_grad", "erf", "im2col", "max_pool2d", "max_pool2d_at", "max_pool2d_input_grad", "max_unpool2d",
     "rmsprop", "scatter_sum", "sgd",
 ]  # fmt: skip

@@ -223,10 +223,12 @@ def op(fn: Callable[P, tuple]) -> Callable[P, Any]:
     """
     name = "".join(part.capitalize() for part in fn.__name__.split("_")) + "Backward0"
 
+    silent = np.errstate(all="ignore")(fn)  # as in PyTorch, inf and NaN are results, not warnings
+
     @functools.wraps(fn)
     def apply(*args: P.args, **kwargs: P.kwargs) -> Variable:
         check_same_device(fn.__name__, args)
-        value, *gradients = fn(*args, **kwargs)
+        value, *gradients = silent(*args, **kwargs)
         return record(name, value, args, gradients)
 
     apply.is_op = True  # type: ignore[attr-defined]  # the tests find the ops by this mark

@@ -1,7 +1,6 @@
-"""Ops that treat each element alone: arithmetic, powers, unary functions, choices.
+"""Arithmetic on each element alone. Operands of different dtype or shape are promoted and broadcast first.
 
-Operands of different shape are broadcast and of different dtype promoted before an op sees them, each by an
-op of its own, so that the formulas here are those of one number.
+A Python number among the operands stays a number: it costs no array, no broadcasting and no entry on the tape.
 """
 
 from __future__ import annotations
@@ -13,74 +12,122 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..autograd import Variable, op
-from .shape import expand
+from ..autograd import Variable, check_same_device, op
+from .broadcast import broadcast
+
+_KEEPS_DTYPE = {"f": (float, int, bool), "i": (int, bool), "u": (int, bool), "b": (bool,)}
 
 
 @op
 def cast(x: Variable, dtype: np.dtype) -> Any:
     """x in another dtype (its own array if it has it already)."""
     before = x.dtype
-    value = x.array.astype(dtype, copy=False)
-    return value, lambda g: cast(g, before)
+    return x.array.astype(dtype, copy=False), lambda g: cast(g, before)
 
 
-def promote(*operands: Any) -> list[Variable]:
-    """Tensors and Python numbers as Variables of the one dtype they meet in (see `dtypes.result_type`)."""
-    first = next(x for x in operands if isinstance(x, Variable))
-    kinds = [
-        (x.dtype, 2 if x.ndim else 1) if isinstance(x, Variable) else (dtypes.scalar_dtype(x), 0) for x in operands
-    ]
+def promote(*operands: Any, floating: bool = False) -> list[Any]:
+    """Tensors cast to the one dtype the operands meet in (see `dtypes.result_type`), numbers as Python numbers.
+
+    With `floating`, integers and bools become the default float.
+    """
+    kinds = []
+    for x in operands:
+        if isinstance(x, Variable):
+            kinds.append((x.dtype, 2 if x.ndim else 1))
+        elif isinstance(x, bool | int | float | np.generic):
+            kinds.append((dtypes.scalar_dtype(x), 0))
+        else:
+            raise TypeError(f"expected a tensor or a number, got {type(x).__qualname__}: {x!r}; use tensor(...)")
     dtype = dtypes.result_type(kinds)
-    return [
-        (x if x.dtype == dtype else cast(x, dtype)) if isinstance(x, Variable) else first.like(first.xp.asarray(x, dtype))
-        for x in operands
-    ]
+    if floating and dtype.kind != "f":
+        dtype = dtypes.get_default_dtype()
+    return [_meet(x, dtype) for x in operands]
 
 
-def broadcast(*operands: Variable) -> list[Variable]:
-    """The operands, each expanded to the shape they have in common."""
-    shapes = [x.shape for x in operands]
-    if all(s == shapes[0] for s in shapes):
-        return list(operands)
-    try:
-        shape = np.broadcast_shapes(*shapes)
-    except ValueError:
-        sizes = " and ".join(str(tuple(s)) for s in shapes)
-        raise RuntimeError(
-            f"shapes {sizes} cannot be broadcast: counted from the right, sizes must be equal or 1"
-        ) from None
-    return [x if x.shape == shape else expand(x, shape) for x in operands]
+def _meet(x: Any, dtype: np.dtype) -> Any:
+    if isinstance(x, Variable):
+        return x if x.dtype == dtype else cast(x, dtype)
+    return x.item() if isinstance(x, np.generic) else x
 
 
-def elementwise(fn: Callable[..., tuple]) -> Callable[..., Any]:
-    """An op of several operands that are promoted and broadcast first; at least one is a Variable."""
+def _ready(operands: tuple[Any, ...], floating: bool) -> bool:
+    """Whether the operands are tensors of one dtype and shape, and numbers that leave the dtype as it is."""
+    arrays = [x.array for x in operands if isinstance(x, Variable)]
+    if not arrays:
+        return False
+    dtype, shape = arrays[0].dtype, arrays[0].shape
+    if floating and dtype.kind != "f":
+        return False
+    for x in operands:
+        if isinstance(x, Variable):
+            if x.array.dtype != dtype or x.array.shape != shape:
+                return False
+        elif type(x) not in _KEEPS_DTYPE[dtype.kind]:
+            return False
+    return True
+
+
+def raw(x: Any) -> Any:
+    """The array of a Variable; a number as it is."""
+    return x.array if isinstance(x, Variable) else x
+
+
+def elementwise(fn: Callable[..., tuple], floating: bool = False) -> Callable[..., Any]:
+    """An op whose operands (tensors and numbers, at least one tensor) are promoted and broadcast first."""
     inner = op(fn)
 
     @functools.wraps(fn)
     def apply(*operands: Any) -> Variable:
-        return inner(*broadcast(*promote(*operands)))
+        if not _ready(operands, floating):
+            operands = tuple(broadcast(*promote(*operands, floating=floating)))
+        return inner(*operands)
 
     apply.is_op = True  # type: ignore[attr-defined]  # see autograd.op
     return apply
 
 
+def floating(fn: Callable[..., tuple]) -> Callable[..., Any]:
+    """An elementwise op that makes the default float of integers and bools."""
+    return elementwise(fn, floating=True)
+
+
+def zeros_like(x: Variable) -> Variable:
+    """Zeros in the shape and dtype of x: the gradient of what is flat almost everywhere."""
+    return x.like(x.xp.zeros_like(x.array))
+
+
+@op
+def masked(x: Variable, keep: Any) -> Any:
+    """x where the bool array `keep` is True, 0 elsewhere, also where x is inf or NaN.
+
+    The bits of x times 1 or 0: one pass without a branch, ten times as fast as numpy.where on a random mask.
+    """
+    bits = x.array.view(f"i{x.dtype.itemsize}")
+    return (bits * keep).view(x.dtype), lambda g: masked(g, keep)
+
+
 @elementwise
-def add(x: Variable, y: Variable) -> Any:
+def add(x: Any, y: Any) -> Any:
     """x + y"""
-    return x.array + y.array, lambda g: g, lambda g: g
+    return raw(x) + raw(y), lambda g: g, lambda g: g
 
 
 @elementwise
-def sub(x: Variable, y: Variable) -> Any:
+def sub(x: Any, y: Any) -> Any:
     """x - y"""
-    return x.array - y.array, lambda g: g, lambda g: neg(g)
+    return raw(x) - raw(y), lambda g: g, lambda g: neg(g)
 
 
 @elementwise
-def mul(x: Variable, y: Variable) -> Any:
+def mul(x: Any, y: Any) -> Any:
     """x · y"""
-    return x.array * y.array, lambda g: mul(g, y), lambda g: mul(g, x)
+    return raw(x) * raw(y), lambda g: mul(g, y), lambda g: mul(g, x)
+
+
+@floating
+def div(x: Any, y: Any) -> Any:
+    """x / y; integers give floats."""
+    return raw(x) / raw(y), lambda g: div(g, y), lambda g, q: neg(div(mul(g, q), y))
 
 
 @op
@@ -89,19 +136,124 @@ def neg(x: Variable) -> Any:
     return -x.array, lambda g: neg(g)
 
 
-@op
-def exp(x: Variable) -> Any:
-    """e^x"""
-    return x.xp.exp(x.array), lambda g, y: mul(g, y)
+def plain(fn: Callable[..., Any], *operands: Any) -> Variable:
+    """fn of the arrays of the promoted operands, as a Variable without history."""
+    if not _ready(operands, False):
+        operands = tuple(broadcast(*promote(*operands)))
+    check_same_device(fn.__name__, operands)
+    first = next(x for x in operands if isinstance(x, Variable))
+    with np.errstate(all="ignore"):
+        return first.like(fn(*map(raw, operands)))
 
 
-@op
-def log(x: Variable) -> Any:
-    """The natural logarithm; -inf at 0, NaN below."""
-    return x.xp.log(x.array), lambda g: div(g, x)
+def floor_divide(x: Any, y: Any) -> Variable:
+    """x / y rounded down; it has no gradient."""
+    return plain(_floor_divide, x, y)
+
+
+def _floor_divide(x: Any, y: Any) -> Any:
+    _refuse_zero("floor_divide", x, y)
+    return x // y
+
+
+def _refuse_zero(name: str, x: Any, y: Any) -> None:
+    """Integers have no infinity to answer with."""
+    kinds = [v.dtype.kind for v in (x, y) if hasattr(v, "dtype")]
+    if kinds[0] != "f" and (y == 0 if isinstance(y, int) else (y == 0).any()):
+        raise RuntimeError(f"{name}: integer division by zero (ZeroDivisionError)")
 
 
 @elementwise
-def div(x: Variable, y: Variable) -> Any:
-    """x / y"""
-    return x.array / y.array, lambda g: div(g, y), lambda g, q: neg(div(mul(g, q), y))
+def remainder(x: Any, y: Any) -> Any:
+    """x - floor(x / y) · y, with the sign of y."""
+    _refuse_zero("remainder", raw(x), raw(y))
+    return raw(x) % raw(y), lambda g: g, lambda g: neg(mul(g, floor_divide(x, y)))
+
+
+@elementwise
+def maximum(x: Any, y: Any) -> Any:
+    """The larger of x and y, NaN if one is; where they are equal each gets half of the gradient."""
+    return (
+        _module(x, y).maximum(raw(x), raw(y)),
+        lambda g: _share(g, raw(x) > raw(y), raw(x) == raw(y)),
+        lambda g: _share(g, raw(y) > raw(x), raw(x) == raw(y)),
+    )
+
+
+@elementwise
+def minimum(x: Any, y: Any) -> Any:
+    """The smaller of x and y, NaN if one is; where they are equal each gets half of the gradient."""
+    return (
+        _module(x, y).minimum(raw(x), raw(y)),
+        lambda g: _share(g, raw(x) < raw(y), raw(x) == raw(y)),
+        lambda g: _share(g, raw(y) < raw(x), raw(x) == raw(y)),
+    )
+
+
+def _share(g: Variable, wins: Any, ties: Any) -> Variable:
+    return add(masked(g, wins), masked(mul(g, 0.5), ties))
+
+
+@elementwise
+def clamp_min(x: Any, low: Any) -> Any:
+    """max(x, low); where they are equal x gets the gradient."""
+    return (
+        _module(x, low).maximum(raw(x), raw(low)),
+        lambda g: masked(g, raw(x) >= raw(low)),
+        lambda g: masked(g, raw(x) < raw(low)),
+    )
+
+
+@elementwise
+def clamp_max(x: Any, high: Any) -> Any:
+    """min(x, high); where they are equal x gets the gradient."""
+    return (
+        _module(x, high).minimum(raw(x), raw(high)),
+        lambda g: masked(g, raw(x) <= raw(high)),
+        lambda g: masked(g, raw(x) > raw(high)),
+    )
+
+
+def clamp(x: Variable, min: Any = None, max: Any = None) -> Variable:
+    """x limited to min .. max (tensors, numbers or None); max where min > max."""
+    if min is None and max is None:
+        raise RuntimeError("clamp: at least one of 'min' or 'max' must not be None")
+    above = x if min is None else clamp_min(x, min)
+    return above if max is None else clamp_max(above, max)
+
+
+def where(condition: Variable, x: Any, y: Any) -> Variable:
+    """x where the bool tensor `condition` is True, else y."""
+    if condition.dtype.kind != "b":
+        raise RuntimeError(f"where: expected a bool tensor as condition, got {condition.dtype}")
+    if isinstance(x, Variable) or isinstance(y, Variable):
+        x, y = promote(x, y)
+    else:
+        x = condition.like(condition.xp.asarray(x, dtypes.result_type([(dtypes.scalar_dtype(v), 0) for v in (x, y)])))
+    return _where(*broadcast(condition, x, y))
+
+
+@op
+def _where(condition: Variable, x: Any, y: Any) -> Any:
+    return (
+        condition.xp.where(condition.array, raw(x), raw(y)),
+        None,
+        lambda g: masked(g, condition.array),
+        lambda g: masked(g, ~condition.array),
+    )
+
+
+@elementwise
+def lerp(start: Any, end: Any, weight: Any) -> Any:
+    """start + weight · (end - start)"""
+    return (
+        raw(start) + raw(weight) * (raw(end) - raw(start)),
+        lambda g: mul(g, sub(1, weight) if isinstance(weight, Variable) else 1 - weight),
+        lambda g: mul(g, weight),
+        lambda g: mul(g, sub(end, start)),
+    )
+
+
+def _module(*operands: Any) -> Any:
+    """The array module of the first tensor."""
+    return next(x.xp for x in operands if isinstance(x, Variable))

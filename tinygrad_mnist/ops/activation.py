@@ -1,0 +1,97 @@
+"""Activation functions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..autograd import Variable, no_grad, op
+from .elementwise import add, floating, masked, mul, sub
+from .unary import erf, exp, sigmoid, tanh
+
+
+@op
+def relu(x: Variable) -> Any:
+    """max(x, 0); its gradient at 0 is 0."""
+    return x.xp.maximum(x.array, 0), lambda g, y: masked(g, y.array > 0)
+
+
+@op
+def leaky_relu(x: Variable, negative_slope: float = 0.01) -> Any:
+    """x above 0, negative_slope · x elsewhere."""
+    return _split(x, x.array, negative_slope * x.array), lambda g: _piecewise(g, x, mul(g, negative_slope))
+
+
+@op
+def elu(x: Variable, alpha: float = 1.0) -> Any:
+    """x above 0, alpha · (e^x - 1) elsewhere."""
+    return (
+        _split(x, x.array, alpha * x.xp.expm1(x.array)),
+        lambda g: _piecewise(g, x, mul(g, mul(exp(x), alpha))),
+    )
+
+
+def _split(x: Variable, above: Any, elsewhere: Any) -> Any:
+    return x.xp.where(x.array > 0, above, elsewhere)
+
+
+def _piecewise(above: Variable, x: Variable, elsewhere: Variable) -> Variable:
+    positive = x.array > 0
+    return add(masked(above, positive), masked(elsewhere, ~positive))
+
+
+@floating
+def silu(x: Variable) -> Any:
+    """x · sigmoid(x)"""
+
+    def gradient(g: Variable) -> Variable:
+        s = sigmoid(x)
+        return mul(g, mul(s, add(mul(x, sub(1, s)), 1)))
+
+    return x.array / (1 + x.xp.exp(-x.array)), gradient
+
+
+@op
+def softplus(x: Variable, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    """log(1 + e^(beta·x)) / beta; x itself where beta·x > threshold."""
+    scaled = x.array * beta
+    value = x.xp.where(scaled > threshold, x.array, x.xp.log1p(x.xp.exp(scaled)) / beta)
+
+    def gradient(g: Variable) -> Variable:
+        linear = x.array * beta > threshold
+        return add(masked(g, linear), masked(mul(g, sigmoid(mul(x, beta))), ~linear))
+
+    return value, gradient
+
+
+@op
+def gelu(x: Variable, approximate: str = "none") -> Any:
+    """x · P(Z < x) for a standard normal Z; 'tanh': its approximation by a tanh. Source: arXiv:1606.08415"""
+    if approximate not in ("none", "tanh"):
+        raise RuntimeError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
+    cdf, slope = (_normal_cdf, _normal_density) if approximate == "none" else (_tanh_cdf, _tanh_cdf_slope)
+    with no_grad():
+        value = x.array * cdf(x).array
+    return value, lambda g: mul(g, add(cdf(x), mul(x, slope(x))))
+
+
+def _normal_cdf(x: Variable) -> Variable:
+    return mul(add(erf(mul(x, math.sqrt(0.5))), 1), 0.5)
+
+
+def _normal_density(x: Variable) -> Variable:
+    return mul(exp(mul(mul(x, x), -0.5)), 1 / math.sqrt(2 * math.pi))
+
+
+def _tanh_cdf(x: Variable) -> Variable:
+    return mul(add(tanh(_tanh_argument(x)), 1), 0.5)
+
+
+def _tanh_argument(x: Variable) -> Variable:
+    return mul(mul(x, add(mul(mul(x, x), 0.044715), 1)), math.sqrt(2 / math.pi))
+
+
+def _tanh_cdf_slope(x: Variable) -> Variable:
+    t = tanh(_tanh_argument(x))
+    inner = mul(add(mul(mul(x, x), 3 * 0.044715), 1), math.sqrt(2 / math.pi))
+    return mul(mul(sub(1, mul(t, t)), inner), 0.5)

@@ -1,0 +1,42 @@
+"""Softmax and its logarithm, safe for large inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..autograd import Variable, op
+from .broadcast import sum, sum_array
+from .dims import normalize_dims
+from .elementwise import mul, sub
+from .unary import exp
+
+
+def _shifted(x: Variable, dim: int) -> tuple[Any, tuple[int, ...]]:
+    """x - max(x) along `dim`, so that no exponential overflows; and dim, counted from the left."""
+    if x.dtype.kind != "f":
+        raise NotImplementedError(f"softmax: expected a floating dtype, got {x.dtype}; call .float() first")
+    dims = normalize_dims(dim, x.ndim)
+    return x.array - x.array.max(axis=dims, keepdims=True, initial=-float("inf")), dims
+
+
+@op
+def softmax(x: Variable, dim: int) -> Any:
+    """e^x / (sum of e^x along `dim`)"""
+    shifted, dims = _shifted(x, dim)
+    e = x.xp.exp(shifted)
+
+    def gradient(g: Variable, y: Variable) -> Variable:
+        gy = mul(g, y)
+        return sub(gy, mul(y, sum(gy, dims, True)))
+
+    return e / sum_array(e, dims, True), gradient
+
+
+@op
+def log_softmax(x: Variable, dim: int) -> Any:
+    """x - log(sum of e^x along `dim`), exact also where softmax is 0."""
+    shifted, dims = _shifted(x, dim)
+    return (
+        shifted - x.xp.log(sum_array(x.xp.exp(shifted), dims, True)),
+        lambda g, y: sub(g, mul(exp(y), sum(g, dims, True))),
+    )
