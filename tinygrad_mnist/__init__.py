@@ -1,6 +1,15 @@
-"""A deep-learning framework written from scratch on NumPy and CuPy, with PyTorch's names."""
+"""A deep-learning framework written from scratch on NumPy and CuPy, with PyTorch's names.
 
-from . import autograd, cuda, dtypes, ops
+    import tinygrad_mnist as tg
+    from tinygrad_mnist import nn
+"""
+
+# ruff: noqa: F401  (what is imported here is what the package offers)
+
+import importlib
+from typing import Any
+
+from . import autograd, backend, cuda, dtypes
 from .autograd import (
     enable_grad,
     inference_mode,
@@ -27,6 +36,7 @@ from .creation import (
 )
 from .dtypes import (
     bool,
+    can_cast,
     double,
     float,
     float16,
@@ -45,6 +55,144 @@ from .dtypes import (
     short,
     uint8,
 )
+from .functions import (
+    add,
+    addcdiv,
+    addcmul,
+    addmm,
+    allclose,
+    bincount,
+    count_nonzero,
+    cumprod,
+    cumsum,
+    div,
+    e,
+    einsum,
+    equal,
+    from_dlpack,
+    inf,
+    is_floating_point,
+    is_tensor,
+    isclose,
+    log_softmax,
+    max,
+    mean,
+    meshgrid,
+    min,
+    nan,
+    norm,
+    numel,
+    pi,
+    prod,
+    result_type,
+    softmax,
+    sort,
+    std,
+    sub,
+    sum,
+    t,
+    topk,
+    unique,
+    var,
+)
+from .kernels.parallel import get_num_threads, set_num_threads
+from .ops import (
+    abs,
+    all,
+    amax,
+    amin,
+    any,
+    argmax,
+    argmin,
+    argsort,
+    bitwise_and,
+    bitwise_not,
+    bitwise_or,
+    bitwise_xor,
+    bmm,
+    cat,
+    ceil,
+    chunk,
+    clamp,
+    clone,
+    cos,
+    diagonal,
+    dot,
+    eq,
+    erf,
+    exp,
+    exp2,
+    expm1,
+    flatten,
+    flip,
+    floor,
+    floor_divide,
+    gather,
+    ge,
+    gt,
+    index_select,
+    isfinite,
+    isinf,
+    isnan,
+    le,
+    lerp,
+    log,
+    log1p,
+    log2,
+    log10,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    logsumexp,
+    lt,
+    masked_fill,
+    masked_select,
+    matmul,
+    maximum,
+    minimum,
+    mm,
+    movedim,
+    mul,
+    mv,
+    narrow,
+    ne,
+    neg,
+    nonzero,
+    outer,
+    permute,
+    pow,
+    reciprocal,
+    relu,
+    remainder,
+    reshape,
+    roll,
+    round,
+    rsqrt,
+    scatter,
+    scatter_add,
+    sigmoid,
+    sign,
+    sin,
+    split,
+    sqrt,
+    square,
+    squeeze,
+    stack,
+    take_along_dim,
+    tan,
+    tanh,
+    tile,
+    transpose,
+    tril,
+    triu,
+    trunc,
+    unbind,
+    unsqueeze,
+    where,
+)
+from .ops import cat as concat
+from .ops import clamp as clip
 from .printing import set_printoptions
 from .random import (
     Generator,
@@ -65,13 +213,17 @@ from .random import (
     seed,
     set_rng_state,
 )
+from .serialization import load, save
 from .size import Size
-from .tensor import Tensor, tensor
+from .tensor import Tensor, tensor  # after creation: `tensor` is the function, not the module
+
+from . import nn, optim, utils  # isort: skip  (they use the names above)
+
+_LAZY = {"checkpoint", "datasets", "gradcheck", "hub", "models", "training", "transforms"}
 
 
-def __getattr__(name):  # TRANSITIONAL: ops by their own names
-    import importlib
-
-    if name in ("nn", "optim", "utils", "datasets", "transforms", "models", "checkpoint", "training", "gradcheck"):
+def __getattr__(name: str) -> Any:
+    """Import a submodule at its first use: `tg.datasets`, `tg.models`, ..."""
+    if name in _LAZY:
         return importlib.import_module(f".{name}", __name__)
-    return getattr(ops, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

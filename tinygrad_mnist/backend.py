@@ -19,7 +19,7 @@ class BackendError(RuntimeError):
     """A device was asked for that this machine cannot give; the message says what to do."""
 
 
-class device:  # noqa: N801  (PyTorch's name)
+class device:
     """A place where arrays live: `device("cpu")`, `device("cuda")`, `device("cuda", 0)`.
 
     >>> device("cuda:0").type, device("cuda:0").index
@@ -28,22 +28,21 @@ class device:  # noqa: N801  (PyTorch's name)
 
     __slots__ = ("index", "type")
 
+    type: str
+    index: int | None
+
     def __init__(self, type: str | device, index: int | None = None):
-        if isinstance(type, device):
-            type, index = type.type, type.index
-        kind, _, number = type.partition(":")
+        kind, _, number = str(type).partition(":")
         if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
             raise ValueError(f"device: expected 'cpu', 'cuda' or 'cuda:N', got {type!r}")
         self.type = kind
         self.index = int(number) if number else index
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, str):
-            other = device(other)
-        return isinstance(other, device) and (self.type, self.index) == (other.type, other.index)
+        return isinstance(other, str | device) and str(self) == str(other)
 
     def __hash__(self) -> int:
-        return hash((self.type, self.index))
+        return hash(str(self))
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"

@@ -7,8 +7,12 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from . import dtypes, ops
-from .autograd import Variable, is_grad_enabled, record
+import numpy as np
+
+from . import creation, dtypes, functions, ops
+from .autograd import Variable, is_grad_enabled
+from .random import Generator, default_generator
+from .tensor_ops import Tensor, TensorOps
 
 def in_place(fn: Callable[..., Any]) -> Callable[..., Any]:
     """The in-place form of `fn`: its result overwrites its first argument, which is returned."""
@@ -47,49 +51,14 @@ def _as_it_was(self: Variable) -> Variable:
 
 def set_item(self: Variable, key: Any, value: Any) -> None:
     """self[key] = value, for a number, array or tensor that broadcasts to self[key]."""
-    check_may_change(self)
-    if not isinstance(value, Variable):
-        value = self.like(self.xp.asarray(value, None if hasattr(value, "dtype") else self.dtype))
-    recorded = is_grad_enabled() and (self.requires_grad or value.requires_grad)
-    where = ops.index_key(key)
-    if recorded:
-        value = _broadcastable(value, self.array[where].shape)
-        _check_view(self, value)
-    try:
-        self.array[where] = value.array
-    except ValueError as error:
-        raise RuntimeError(
-            f"shape mismatch: value of shape {tuple(value.shape)} cannot be broadcast to the indexing result of "
-            f"shape {tuple(self.array[where].shape)}"
-        ) from error
-    self.version[0] += 1
-    if recorded:
-        shape, before = value.shape, value.dtype
-        result = record(
-            "IndexPutBackward0",
-            self.array,
-            (_as_it_was(self), value),
-            (
-                lambda g: ops.masked_fill(g, _mask(g, where), 0),
-                lambda g: ops.cast(ops.sum_to(ops.index(g, where), shape), before),
-            ),
-        )
-        _adopt(self, result)
-
-
-def _mask(g: Variable, where: Any) -> Variable:
-    """True where an assignment to [where] overwrites."""
-    mask = g.xp.zeros(g.shape, bool)
-    mask[where] = True
-    return g.like(mask)
-
-
-def _broadcastable(value: Variable, shape: tuple[int, ...]) -> Variable:
-    """`value` without leading axes of size 1 that `shape` does not have: assignment ignores them."""
-    extra = value.ndim - len(shape)
-    if extra > 0 and all(n == 1 for n in value.shape[:extra]):
-        return ops.reshape(value, tuple(value.shape[extra:]))
-    return value
+    if isinstance(value, np.ndarray):
+        value = creation.as_tensor(value, device=self.device)
+    if is_grad_enabled() and (self.requires_grad or getattr(value, "requires_grad", False)):
+        in_place(ops.setitem)(self, key, value)
+    else:
+        check_may_change(self)
+        ops.assign(self, key, value)
+        self.version[0] += 1
 
 
 def _adopt(self: Variable, result: Variable) -> None:
@@ -107,7 +76,7 @@ def _adopt(self: Variable, result: Variable) -> None:
 def check_may_change(self: Variable) -> None:
     """Raise if `self` may not be changed in place."""
     array = self.array
-    if 0 in array.strides and any(n > 1 and step == 0 for n, step in zip(array.shape, array.strides, strict=True)):
+    if array.size and 0 in array.strides and any(n > 1 and step == 0 for n, step in zip(array.shape, array.strides, strict=True)):
         raise RuntimeError(
             f"unsupported operation: more than one element of the written-to tensor (shape {tuple(self.shape)}) refers "
             "to a single memory location, as expand() makes them; clone() the tensor first"
@@ -140,3 +109,92 @@ def _check_view(self: Variable, value: Variable) -> None:
             f"{tuple(self.base[0].shape)}) that gradients flow through is not supported: assign to the tensor itself, "
             "x[index] = x[index] + 1, or work on x[index].clone()"
         )
+
+
+class InPlaceOps(TensorOps):
+    """What a Tensor does to itself: x.exp_() is x = x.exp() in the same memory."""
+
+    __iadd__ = in_place(functions.add)
+    __isub__ = in_place(functions.sub)
+    __imul__ = in_place(ops.mul)
+    __itruediv__ = in_place(ops.div)
+    __ifloordiv__ = in_place(ops.floor_divide)
+    __imod__ = in_place(ops.remainder)
+    __ipow__ = in_place(ops.pow)
+    __iand__ = in_place(ops.bitwise_and)
+    __ior__ = in_place(ops.bitwise_or)
+    __ixor__ = in_place(ops.bitwise_xor)
+
+    add_ = in_place(functions.add)
+    sub_ = in_place(functions.sub)
+    mul_ = in_place(ops.mul)
+    div_ = in_place(functions.div)
+    floor_divide_ = in_place(ops.floor_divide)
+    remainder_ = in_place(ops.remainder)
+    pow_ = in_place(ops.pow)
+    neg_ = in_place(ops.neg)
+    clamp_ = clip_ = in_place(ops.clamp)
+    clamp_min_ = in_place(ops.clamp_min)
+    clamp_max_ = in_place(ops.clamp_max)
+    lerp_ = in_place(ops.lerp)
+    addcmul_ = in_place(functions.addcmul)
+    addcdiv_ = in_place(functions.addcdiv)
+    abs_ = in_place(ops.abs)
+    exp_ = in_place(ops.exp)
+    log_ = in_place(ops.log)
+    sqrt_ = in_place(ops.sqrt)
+    rsqrt_ = in_place(ops.rsqrt)
+    square_ = in_place(ops.square)
+    reciprocal_ = in_place(ops.reciprocal)
+    sin_ = in_place(ops.sin)
+    cos_ = in_place(ops.cos)
+    tanh_ = in_place(ops.tanh)
+    sigmoid_ = in_place(ops.sigmoid)
+    relu_ = in_place(ops.relu)
+    floor_ = in_place(ops.floor)
+    ceil_ = in_place(ops.ceil)
+    round_ = in_place(ops.round)
+    trunc_ = in_place(ops.trunc)
+    logical_not_ = in_place(ops.logical_not)
+    masked_fill_ = in_place(ops.masked_fill)
+    scatter_ = in_place(ops.scatter)
+    scatter_add_ = in_place(ops.scatter_add)
+    tril_ = in_place(ops.tril)
+    triu_ = in_place(ops.triu)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        set_item(self, key, value)
+
+    def fill_(self, value: Any) -> Tensor:
+        """Every element set to `value`, a number or a tensor without dimensions."""
+        set_item(self, ..., value)
+        return self
+
+    def zero_(self) -> Tensor:
+        """Every element set to 0."""
+        return self.fill_(0)
+
+    def copy_(self, src: Any, non_blocking: bool = False) -> Tensor:
+        """The elements of `src`, which is broadcast, and converted in dtype and device."""
+        set_item(self, ..., src.to(self.device))
+        return self
+
+    def normal_(self, mean: float = 0, std: float = 1, *, generator: Generator | None = None) -> Tensor:
+        """Normal random numbers."""
+        return self._draw((generator or default_generator).normal(self.shape, self.dtype) * std + mean)
+
+    def uniform_(self, a: float = 0, b: float = 1, *, generator: Generator | None = None) -> Tensor:
+        """Uniform random numbers in [a, b)."""
+        return self._draw((generator or default_generator).uniform(self.shape, self.dtype) * (b - a) + a)
+
+    def bernoulli_(self, p: float = 0.5, *, generator: Generator | None = None) -> Tensor:
+        """1 with probability p, else 0."""
+        return self._draw((generator or default_generator).uniform(self.shape) < p)
+
+    def random_(self, low: int, high: int | None = None, *, generator: Generator | None = None) -> Tensor:
+        """Random integers in [0, low), or in [low, high)."""
+        return self._draw((generator or default_generator).integers(low, self.shape, high))
+
+    def _draw(self, values: np.ndarray) -> Tensor:
+        set_item(self, ..., values)
+        return self

@@ -60,12 +60,12 @@ class Generator:
     def uniform(self, size: Any, dtype: Any = np.float64) -> np.ndarray:
         """Numbers in [0, 1), as an array of `dtype` (float64, or else float32 rounded to dtype)."""
         drawn = np.float64 if np.dtype(dtype) == np.float64 else np.float32
-        return self._numpy.random(size, dtype=drawn).astype(dtype, copy=False)
+        return np.asarray(self._numpy.random(size, dtype=drawn), dtype)
 
     def normal(self, size: Any, dtype: Any = np.float64) -> np.ndarray:
         """Numbers of mean 0 and standard deviation 1, as an array of `dtype`."""
         drawn = np.float64 if np.dtype(dtype) == np.float64 else np.float32
-        return self._numpy.standard_normal(size, dtype=drawn).astype(dtype, copy=False)
+        return np.asarray(self._numpy.standard_normal(size, dtype=drawn), dtype)
 
     def integers(self, low: int, size: Any, high: int | None = None) -> np.ndarray:
         """int64 numbers in [0, low), or in [low, high)."""

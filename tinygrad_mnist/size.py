@@ -26,7 +26,7 @@ class Size(tuple[int, ...]):
         return Size(tuple.__add__(self, tuple(other)))
 
     def __getitem__(self, key: SupportsIndex | slice) -> Any:
-        part = tuple.__getitem__(self, key)
+        part: Any = tuple.__getitem__(self, key)
         return Size(part) if isinstance(key, slice) else part
 
     def __reduce__(self) -> tuple:

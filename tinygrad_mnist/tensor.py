@@ -13,12 +13,11 @@ import numpy as np
 from . import autograd, backend, creation, dtypes, ops, printing
 from .autograd import Node, Variable
 from .creation import tensor  # noqa: F401  (the package takes both names from here)
-from .inplace import set_item
+from .inplace import InPlaceOps
 from .size import Size
-from .tensor_ops import TensorOps
 
 
-class Tensor(TensorOps):
+class Tensor(InPlaceOps):
     """An n-dimensional array that remembers how it was computed. Made by `tensor`, `zeros`, `randn`, ...
 
     >>> from tinygrad_mnist import tensor
@@ -42,7 +41,7 @@ class Tensor(TensorOps):
         return self.node
 
     @property
-    def data(self) -> Tensor:
+    def data(self) -> Any:
         """This tensor's memory, cut off from the tape, as `detach()` gives it. Assigning replaces the memory."""
         return self.detach()
 
@@ -119,7 +118,7 @@ class Tensor(TensorOps):
         for arg in args:
             if isinstance(arg, Variable):
                 device, dtype = arg.device, arg.dtype
-            elif isinstance(arg, str) and arg.partition(":")[0] in ("cpu", "cuda") or isinstance(arg, backend.device):
+            elif isinstance(arg, str | backend.device):
                 device = arg
             elif arg is not None and not isinstance(arg, bool):
                 dtype = arg
@@ -141,6 +140,22 @@ class Tensor(TensorOps):
     def type(self, dtype: Any = None) -> Any:
         """This tensor in another dtype; without an argument, the name of its dtype ('float32')."""
         return str(self.dtype) if dtype is None else self.to(dtype=dtype)
+
+    def new_tensor(self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Tensor:
+        """A new tensor with a copy of `data`, in this tensor's dtype and on its device."""
+        return creation.tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+    def new_zeros(self, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
+        return creation.zeros(*size, dtype=dtype or self.dtype, device=device or self.device)
+
+    def new_ones(self, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
+        return creation.ones(*size, dtype=dtype or self.dtype, device=device or self.device)
+
+    def new_empty(self, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
+        return creation.empty(*size, dtype=dtype or self.dtype, device=device or self.device)
+
+    def new_full(self, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
+        return creation.full(size, fill_value, dtype=dtype or self.dtype, device=device or self.device)
 
     def type_as(self, other: Tensor) -> Tensor:
         """This tensor in the dtype and on the device of another."""
@@ -234,9 +249,6 @@ class Tensor(TensorOps):
             raise TypeError(f"'in' looks for a number or a tensor in a tensor, got {type(element).__qualname__}")
         return bool((self == element).array.any())
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        set_item(self, key, value)
-
     def __repr__(self) -> str:
         return printing.to_string(self)
 
@@ -250,7 +262,7 @@ class Tensor(TensorOps):
             raise RuntimeError("only leaf tensors can be deep-copied; use x.detach().clone()")
         out = type(self).wrap(self.array.copy())
         out.requires_grad = self.requires_grad
-        out.grad = None if self.grad is None else self.grad.detach().clone()
+        out.grad = None if self.grad is None else ops.clone(self.grad.detach())
         out.__dict__.update(self.__dict__)
         memo[id(self)] = out
         return out

@@ -50,7 +50,7 @@ class _Switch:
         return inside  # type: ignore[return-value]  # wraps() keeps the signature
 
 
-class set_grad_enabled(_Switch):  # noqa: N801  (PyTorch's names, here and below)
+class set_grad_enabled(_Switch):
     """Turn recording on or off: at once, and inside a `with` only there."""
 
     def __init__(self, mode_: bool):
@@ -75,19 +75,19 @@ class _NoArguments(_Switch):
         return super().__new__(cls) if fn is None else cls()(fn)
 
 
-class no_grad(_NoArguments):  # noqa: N801
+class no_grad(_NoArguments):
     """Record nothing: what is computed inside needs no gradient."""
 
     _set = {"grad": False}  # noqa: RUF012
 
 
-class enable_grad(_NoArguments):  # noqa: N801
+class enable_grad(_NoArguments):
     """Record again, inside a `no_grad`."""
 
     _set = {"grad": True}  # noqa: RUF012
 
 
-class inference_mode(_Switch):  # noqa: N801
+class inference_mode(_Switch):
     """Like `no_grad`, for prediction; `is_inference_mode_enabled()` tells."""
 
     def __init__(self, mode: bool = True):
@@ -95,7 +95,7 @@ class inference_mode(_Switch):  # noqa: N801
         self._set = {"grad": False, "inference": True} if mode else {"grad": True, "inference": False}
 
 
-class set_detect_anomaly(_Switch):  # noqa: N801
+class set_detect_anomaly(_Switch):
     """Turn `detect_anomaly` on or off: at once, and inside a `with` only there."""
 
     def __init__(self, mode_: bool):
@@ -109,7 +109,7 @@ class set_detect_anomaly(_Switch):  # noqa: N801
         return super().__enter__()
 
 
-class detect_anomaly(_Switch):  # noqa: N801
+class detect_anomaly(_Switch):
     """Stop at the first NaN that an op or a gradient makes, and name the op and the line that called it.
 
     Slow, for debugging: every result is looked through.

@@ -14,7 +14,7 @@ import itertools
 import traceback
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, ParamSpec, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -23,7 +23,6 @@ from . import anomaly
 from .hooks import RemovableHandle
 from .modes import mode
 
-P = ParamSpec("P")
 Gradient = Callable[..., "Variable"]  # g -> dx, or (g, y) -> dx with y the op's own output
 
 
@@ -209,7 +208,7 @@ def captured(fn: Gradient) -> Iterable[Variable]:
             yield from (v for v in content if isinstance(v, Variable))
 
 
-def op(fn: Callable[P, tuple]) -> Callable[P, Any]:
+def op(fn: Callable[..., tuple]) -> Callable[..., Any]:
     """Make a differentiable op of a function that returns `(value, *gradients)`.
 
     `value` is an array; then one gradient function per positional argument, in order: it maps g, the
@@ -226,7 +225,7 @@ def op(fn: Callable[P, tuple]) -> Callable[P, Any]:
     silent = np.errstate(all="ignore")(fn)  # as in PyTorch, inf and NaN are results, not warnings
 
     @functools.wraps(fn)
-    def apply(*args: P.args, **kwargs: P.kwargs) -> Variable:
+    def apply(*args: Any, **kwargs: Any) -> Variable:
         check_same_device(fn.__name__, args)
         value, *gradients = silent(*args, **kwargs)
         return record(name, value, args, gradients)
@@ -279,8 +278,8 @@ def _check_view(name: str, view: Variable) -> None:
     base, node = view.base
     if base.node is not node:
         raise RuntimeError(
-            f"{name}: its input of shape {tuple(view.shape)} is a view of a tensor of shape {tuple(base.shape)} that was "
-            "changed in place after the view was taken; take the view again, or change the tensor out of place"
+            f"{name}: its input of shape {tuple(view.shape)} is a view of a tensor of shape {tuple(base.shape)} that "
+            "was changed in place after the view was taken; take the view again, or change the tensor out of place"
         )
 
 

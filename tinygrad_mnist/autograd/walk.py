@@ -49,7 +49,7 @@ def walk(
         while heap:
             _, node = heapq.heappop(heap)
             g = _run_hooks(node, pending.pop(id(node)))
-            retainer = node.retainer and node.retainer()
+            retainer = None if node.retainer is None else node.retainer()
             if retainer is not None:
                 accumulate(retainer, _own(g), create_graph)
             if route is None or id(node) in route.through:

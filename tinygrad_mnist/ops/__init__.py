@@ -46,6 +46,7 @@ from .elementwise import (
     where,
 )
 from .index import (
+    assign,
     gather,
     getitem,
     index_select,
@@ -112,7 +113,7 @@ from .unary import (
 
 __all__ = [
     "abs", "adaptive_avg_pool2d", "adaptive_avg_pool2d_input_grad", "adaptive_max_pool2d",
-    "adaptive_max_pool2d_with_indices", "add", "all", "amax", "amin", "any", "argmax", "argmin", "argsort",
+    "adaptive_max_pool2d_with_indices", "add", "all", "amax", "amin", "any", "argmax", "argmin", "argsort", "assign",
     "avg_pool2d", "avg_pool2d_input_grad", "batch_norm", "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bmm",
     "broadcast", "cast", "cat", "ceil", "chunk", "clamp", "clamp_max", "clamp_min", "clone", "contiguous",
