@@ -76,7 +76,9 @@ def _adopt(self: Variable, result: Variable) -> None:
 def check_may_change(self: Variable) -> None:
     """Raise if `self` may not be changed in place."""
     array = self.array
-    if array.size and 0 in array.strides and any(n > 1 and step == 0 for n, step in zip(array.shape, array.strides, strict=True)):
+    # NumPy gives arrays without elements strides of 0 too.
+    repeats = array.size and any(n > 1 and step == 0 for n, step in zip(array.shape, array.strides, strict=True))
+    if repeats:
         raise RuntimeError(
             f"unsupported operation: more than one element of the written-to tensor (shape {tuple(self.shape)}) refers "
             "to a single memory location, as expand() makes them; clone() the tensor first"
