@@ -29,8 +29,9 @@ class Mirror:
     def serve(self, path: str, body: bytes = b"", **behaviour: object) -> str:
         """Answer `path` with `body`; returns its URL.
 
-        `status`: the HTTP status; `redirect`: where to send the client instead; `ranges`: whether Range requests are
-        honoured; `compresses`: send gzip to a client that accepts it; `cut`: stop after so many bytes; `pause`: an Event to wait for when half of it is sent.
+        `status`: the HTTP status; `redirect`: where to send the client instead; `ranges`: whether Range requests
+        are honoured; `compresses`: send gzip to a client that accepts it; `cut`: stop after so many bytes;
+        `pause`: an Event to wait for when half of it is sent.
         """
         self._replies[path] = {"body": body, **behaviour}
         return self.url + path
@@ -52,18 +53,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.mirror.requests.append((self.path, self.headers["Range"]))
         reply = self.mirror._replies.get(self.path, {"status": 404, "body": b""})
         body, status, start = reply["body"], reply.get("status", 200), 0
+        compressed = reply.get("compresses") and "gzip" in self.headers["Accept-Encoding"]
+        if compressed:
+            body = gzip.compress(body)  # a range counts the bytes of what is sent, compressed or not
         if self.headers["Range"] and reply.get("ranges", True) and status == 200:
             start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
             status = 206 if start < len(body) else 416
         self.send_response(status)
+        if compressed:
+            self.send_header("Content-Encoding", "gzip")
         if "redirect" in reply:
             self.send_header("Location", reply["redirect"])
         if status == 206:
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         sent = b"" if status == 416 else body[start:]
-        if reply.get("compresses") and "gzip" in self.headers["Accept-Encoding"]:
-            sent = gzip.compress(sent)
-            self.send_header("Content-Encoding", "gzip")
         self.send_header("Content-Length", str(len(sent)))
         self.end_headers()
         sent = sent[: reply.get("cut")]

@@ -99,7 +99,7 @@ BAD_FILES = {
     "truncated": (BY_HAND[:-1], r"promises 6 bytes of data (shape (2, 3), uint8), got 5; it is truncated"),
     "much too short": (
         header(8, 1000) + b"\1",
-        "promises 1,000 bytes of data (shape (1000,), uint8), but the file is too",
+        "promises 1,000 bytes of data (shape (1000,), uint8), but the file",
     ),
     "trailing garbage": (BY_HAND + b"\0", "promises 6 bytes of data (shape (2, 3), uint8), but more follows"),
     "huge promise": (header(0x0E, 2**32 - 1, 2**32 - 1), "more than max_bytes=1,073,741,824"),
@@ -111,7 +111,7 @@ BAD_FILES = {
     "zip of noise": (gzip.compress(BY_HAND)[:10] + b"\xff" * 9, "corrupt gzip data (Error -3 while decompressing"),
     "much too short, zipped": (
         gzip.compress(header(8, 2**20)),
-        "promises 1,048,576 bytes of data (shape (1048576,), ui",
+        "promises 1,048,576 bytes of data (shape (1048576,)",
     ),
 }
 

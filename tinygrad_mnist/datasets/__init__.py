@@ -1,0 +1,6 @@
+"""MNIST and its relatives, and the file format they come in."""
+
+from .idx import read_idx, write_idx
+from .vision import EMNIST, KMNIST, MNIST, FashionMNIST
+
+__all__ = ["EMNIST", "KMNIST", "MNIST", "FashionMNIST", "read_idx", "write_idx"]

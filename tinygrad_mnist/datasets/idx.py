@@ -55,7 +55,7 @@ def read_idx(path: str | Path, max_bytes: int = 2**30) -> np.ndarray:
             raise ValueError(f"{path}: corrupt gzip data ({error}); delete it and download it again") from error
 
 
-def _read(file: IO[bytes], path: Path, size: int, max_bytes: int) -> np.ndarray:
+def _read(file: IO[bytes] | gzip.GzipFile, path: Path, size: int, max_bytes: int) -> np.ndarray:
     """The array in an open IDX file that holds at most `size` bytes."""
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES:
@@ -87,7 +87,7 @@ def _read(file: IO[bytes], path: Path, size: int, max_bytes: int) -> np.ndarray:
     return array.reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
-def _read_into(file: IO[bytes], buffer: np.ndarray) -> int:
+def _read_into(file: IO[bytes] | gzip.GzipFile, buffer: np.ndarray) -> int:
     """Fill the uint8 array `buffer`; how many bytes there were. In pieces, to stay in the cache."""
     got = 0
     while piece := file.read(min(2**18, len(buffer) - got)):
