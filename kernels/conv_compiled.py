@@ -117,13 +117,12 @@ def conv(
     epilogue that x, a gradient, is carried back through on the way there.
     """
     N, H, W, C = x.shape
-    height, width, top, left = frame
-    framed = height != H or width != W or undo != NONE
-    image = np.zeros((height, width, C) if framed else (0, 0, 0), np.float32)
+    framed = frame[0] != H or frame[1] != W or undo != NONE
+    image = np.zeros((frame[0], frame[1], C) if framed else (0, 0, 0), np.float32)
     sums = np.empty((len(pixels), len(bias)), np.float32)
     for n in range(N):
         if framed:
-            _fill(image, x[n], x_out[n % len(x_out)], x_choice[n % len(x_choice)], undo, top, left)
+            _fill(image, x[n], x_out[n % len(x_out)], x_choice[n % len(x_choice)], undo, frame[2], frame[3])
             a = image.ctypes.data
         else:
             a = x[n].ctypes.data

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import cupy as cp
 import numpy as np
 
+from . import fault
+
 SOURCES = Path(__file__).parent.parent
 THREADS = 256  # of a block
 MAX_ELEMENTS = 2**31 - 1  # kernels count with 32 bits
@@ -95,9 +97,12 @@ def launch(file: str, name: str, dtype: np.dtype, work: int, *arguments: Any, pe
     """Run a kernel of kernels/`file`, compiled for T = `dtype`, on `work` pieces of work, `per_block` to a block.
 
     Arrays must have the dtype of their parameter, lie C-contiguous and belong to the current device. Python numbers
-    become what the parameter says. A pointer that may be null takes None. Nothing is launched for no work.
+    become what the parameter says. A pointer that may be null takes None. A last parameter `Fault* fault` is filled in
+    here. Nothing is launched for no work.
     """
     parameters = signatures(file)[name]
+    if parameters[-1].type == "Fault":
+        arguments = (*arguments, fault.pointer())
     if len(arguments) != len(parameters):
         raise LaunchError(f"{name} in {file} takes {len(parameters)} arguments, got {len(arguments)}")
     device = cp.cuda.runtime.getDevice()
@@ -112,6 +117,8 @@ def _check(kernel: str, parameter: Parameter, argument: Any, dtype: np.dtype, de
     """`argument` as CuPy hands it on unchanged, or an error that says what does not fit."""
     where = f"{kernel}: argument {parameter.name}"
     wanted = dtype if parameter.type == "T" else DTYPES.get(parameter.type)
+    if parameter.type == "Fault":
+        return argument
     if parameter.pointer:
         if argument is None:
             return None
