@@ -6,6 +6,8 @@
 
 # ruff: noqa: F401  (what is imported here is what the package offers)
 
+
+
 import importlib
 from typing import Any
 

@@ -117,14 +117,20 @@ def empty(*size: Any, dtype: Any = None, device: Device = None, requires_grad: b
     return _new("empty", size, dtype, device, requires_grad)
 
 
-def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
+def full(
+    size: Any, fill_value: Any, *, dtype: Any = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
     """`fill_value` in a shape; its type decides the dtype, as in `tensor`."""
-    value = to_array(fill_value.item() if isinstance(fill_value, Variable) else fill_value, dtype)  # type: ignore[attr-defined]
+    value = to_array(fill_value, dtype)
+    if value.ndim:
+        raise TypeError(f"full: expected a number to fill with, got shape {value.shape}")
     return wrap(np.full(_shape((size,)), value), device, requires_grad)
 
 
-def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
-    """The identity matrix, n × m (m = n by default)."""
+def eye(
+    n: int, m: int | None = None, *, dtype: Any = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
+    """The identity matrix with n rows and m columns (m = n by default)."""
     return wrap(np.eye(n, m, dtype=dtype or dtypes.get_default_dtype()), device, requires_grad)
 
 

@@ -48,7 +48,7 @@ def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
     if rounding_mode is None:
         return ops.div(input, other)
     if rounding_mode not in ("trunc", "floor"):
-        raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}")
+        raise RuntimeError(f"div: rounding_mode must be None, 'trunc' or 'floor', got {rounding_mode!r}")
     if rounding_mode == "floor":
         return ops.floor_divide(input, other)
     size = ops.floor_divide(ops.abs(input), ops.abs(other) if isinstance(other, Variable) else abs(other))
@@ -172,7 +172,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: 
 def t(input: Tensor) -> Tensor:
     """A matrix transposed; vectors and numbers as they are."""
     if input.ndim > 2:
-        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D; use .mT or transpose")
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, got {input.ndim}; use .mT or transpose")
     return ops.transpose(input, 0, -1) if input.ndim == 2 else input
 
 

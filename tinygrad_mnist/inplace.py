@@ -14,6 +14,7 @@ from .autograd import Variable, is_grad_enabled
 from .random import Generator, default_generator
 from .tensor_ops import Tensor, TensorOps
 
+
 def in_place(fn: Callable[..., Any]) -> Callable[..., Any]:
     """The in-place form of `fn`: its result overwrites its first argument, which is returned."""
 

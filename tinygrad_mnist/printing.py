@@ -85,14 +85,17 @@ def _nested(array: np.ndarray, indent: int, fmt: Callable[[Any], str]) -> str:
     """The values in brackets, one row of the last axis a line (or more lines, if it is long)."""
     summarise = _summarised(array)
 
+    def rows(a: np.ndarray, indent: int) -> list[str]:
+        return [write(row, indent + 1) for row in a]
+
     def write(a: np.ndarray, indent: int) -> str:
         if a.ndim == 0:
             return fmt(a.item())
         edge = _options.edgeitems
         if summarise and len(a) > 2 * edge:
-            parts = [write(row, indent + 1) for row in a[:edge]] + ["..."] + [write(row, indent + 1) for row in a[-edge:]]
+            parts = [*rows(a[:edge], indent), "...", *rows(a[-edge:], indent)]
         else:
-            parts = [write(row, indent + 1) for row in a]
+            parts = rows(a, indent)
         if a.ndim > 1:
             return "[" + ("," + "\n" * (a.ndim - 1) + " " * (indent + 1)).join(parts) + "]"
         per_line = max(1, (_options.linewidth - indent) // (len(max(parts, key=len)) + 2))

@@ -117,7 +117,11 @@ def _floating(name: str, dtype: Any) -> np.dtype:
 
 
 def rand(
-    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Device = None, requires_grad: bool = False
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Device = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Uniform numbers in [0, 1) in a shape."""
     drawn = (generator or default_generator).uniform(creation._shape(size), _floating("rand", dtype))
@@ -125,7 +129,11 @@ def rand(
 
 
 def randn(
-    *size: Any, generator: Generator | None = None, dtype: Any = None, device: Device = None, requires_grad: bool = False
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Device = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Standard normal numbers in a shape."""
     drawn = (generator or default_generator).normal(creation._shape(size), _floating("randn", dtype))

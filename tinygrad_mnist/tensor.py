@@ -12,7 +12,7 @@ import numpy as np
 
 from . import autograd, backend, creation, dtypes, ops, printing
 from .autograd import Node, Variable
-from .creation import tensor  # noqa: F401  (the package takes both names from here)
+from .creation import tensor as tensor  # the package takes both names from here
 from .inplace import InPlaceOps
 from .size import Size
 
@@ -30,7 +30,11 @@ class Tensor(InPlaceOps):
     # --- autograd
 
     def backward(
-        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+        self,
+        gradient: Tensor | None = None,
+        retain_graph: Any = None,
+        create_graph: Any = False,
+        inputs: Any = None,
     ) -> None:
         """Add d(self)/d(leaf) to `.grad` of every leaf that this was computed from. See `autograd.backward`."""
         autograd.backward(self, gradient, retain_graph, create_graph, inputs)
@@ -110,7 +114,9 @@ class Tensor(InPlaceOps):
 
     # --- moving and converting
 
-    def to(self, *args: Any, device: Any = None, dtype: Any = None, copy: bool = False, non_blocking: bool = False) -> Any:
+    def to(
+        self, *args: Any, device: Any = None, dtype: Any = None, copy: Any = False, non_blocking: Any = False
+    ) -> Any:
         """This tensor on another device and/or in another dtype, or as another tensor has them.
 
         `x.to("cuda")`, `x.to(float64)`, `x.to("cuda", float64)`, `x.to(other)`. Returns x itself if it fits.
@@ -143,7 +149,8 @@ class Tensor(InPlaceOps):
 
     def new_tensor(self, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: Any = False) -> Tensor:
         """A new tensor with a copy of `data`, in this tensor's dtype and on its device."""
-        return creation.tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+        dtype, device = dtype or self.dtype, device or self.device
+        return creation.tensor(data, dtype=dtype, device=device, requires_grad=requires_grad)
 
     def new_zeros(self, *size: Any, dtype: Any = None, device: Any = None) -> Tensor:
         return creation.zeros(*size, dtype=dtype or self.dtype, device=device or self.device)
@@ -195,7 +202,8 @@ class Tensor(InPlaceOps):
             raise RuntimeError("can't call numpy() on Tensor that requires grad; use tensor.detach().numpy() instead")
         if self.is_cuda:
             raise TypeError(
-                f"can't convert {self.device} device type tensor to numpy; use Tensor.cpu() to copy it to host memory first"
+                f"can't convert {self.device} device type tensor to numpy; "
+                "use Tensor.cpu() to copy it to host memory first"
             )
         return self.array
 
@@ -270,7 +278,8 @@ class Tensor(InPlaceOps):
     def __reduce__(self) -> tuple:
         if self.node is not None:
             raise RuntimeError("only leaf tensors can be pickled; use x.detach()")
-        return _restore, (type(self), backend.CPU.to_device(self.array), self.device.type, self.requires_grad, self.__dict__)
+        array = backend.CPU.to_device(self.array)
+        return _restore, (type(self), array, self.device.type, self.requires_grad, self.__dict__)
 
 
 def _restore(kind: type[Tensor], array: np.ndarray, device: str, requires_grad: bool, attributes: dict) -> Tensor:

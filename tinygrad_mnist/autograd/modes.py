@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable
-from typing import Any, Self, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,7 +23,7 @@ mode = _Mode()
 class _Switch:
     """A context manager and decorator that sets some of the switches and puts them back."""
 
-    _set: dict[str, bool]
+    _set: Mapping[str, bool]
 
     def __init__(self) -> None:
         self._before: list[dict[str, bool]] = []  # a stack: one switch object may be entered again inside itself
@@ -78,13 +78,13 @@ class _NoArguments(_Switch):
 class no_grad(_NoArguments):
     """Record nothing: what is computed inside needs no gradient."""
 
-    _set = {"grad": False}  # noqa: RUF012
+    _set: ClassVar = {"grad": False}
 
 
 class enable_grad(_NoArguments):
     """Record again, inside a `no_grad`."""
 
-    _set = {"grad": True}  # noqa: RUF012
+    _set: ClassVar = {"grad": True}
 
 
 class inference_mode(_Switch):
@@ -115,7 +115,7 @@ class detect_anomaly(_Switch):
     Slow, for debugging: every result is looked through.
     """
 
-    _set = {"anomaly": True}  # noqa: RUF012
+    _set: ClassVar = {"anomaly": True}
 
 
 def is_grad_enabled() -> bool:
