@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Variable, is_grad_enabled, no_grad, op
-from .elementwise import clamp_min, div, elementwise, mul, neg, raw, sub
+from .elementwise import clamp_min, div, elementwise, mul, neg, raw, sub, where
 from .shape import reshape
 from .softmax import softmax
 from .unary import log, sigmoid
@@ -30,8 +30,8 @@ def _composed_gradient(g: Variable, x: Variable, t: Variable) -> Variable:
     """(softmax(x) - one_hot(t)) g in ops, to be differentiated again."""
     labels = x.xp.arange(x.shape[1])
     one_hot = x.like((t.array[:, None] == labels).astype(x.dtype))
-    counts = x.like((t.array >= 0).astype(x.dtype))
-    return mul(sub(softmax(x, 1), one_hot), reshape(mul(g, counts), (-1, 1)))
+    counts = reshape(x.like(t.array >= 0), (-1, 1))
+    return where(counts, mul(sub(softmax(x, 1), one_hot), reshape(g, (-1, 1))), 0.0)
 
 
 @elementwise

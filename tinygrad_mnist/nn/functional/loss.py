@@ -1,4 +1,7 @@
-"""Losses. `reduction` is 'mean', 'sum' or 'none' (one loss per element or sample)."""
+"""Losses. `reduction` is 'mean', 'sum' or 'none' (one loss per element or sample).
+
+Options are keywords only: PyTorch still has two deprecated arguments before them.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ def cross_entropy(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
+    *,
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
@@ -78,7 +82,7 @@ def _soft_cross_entropy(
 
 
 def nll_loss(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: str = "mean"
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, ignore_index: int = -100, reduction: str = "mean"
 ) -> Tensor:
     """-input at the target class: the loss for log-probabilities. Shapes and weights: cross_entropy's."""
     check_dtype(input)
@@ -100,23 +104,23 @@ def _reduce_rows(losses: Any, row_weights: Any, target: Tensor, reduction: str) 
     return _reduce(losses.reshape(target.shape), reduction)
 
 
-def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+def mse_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """(x - t)²"""
     d = _difference(input, target)
     return _reduce(d * d, reduction)
 
 
-def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+def l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
     """|x - t|"""
     return _reduce(_difference(input, target).abs(), reduction)
 
 
-def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+def smooth_l1_loss(input: Tensor, target: Tensor, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """(x - t)² / (2 beta) where |x - t| < beta, else |x - t| - beta / 2"""
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta, got {beta}")
     if beta == 0:
-        return l1_loss(input, target, reduction)
+        return l1_loss(input, target, reduction=reduction)
     d = _difference(input, target)
     size = d.abs()
     return _reduce(ops.where(size < beta, d * d * (0.5 / beta), size - 0.5 * beta), reduction)
@@ -132,7 +136,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
 
 
 def binary_cross_entropy(
-    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: str = "mean"
+    input: Tensor, target: Tensor, weight: Tensor | None = None, *, reduction: str = "mean"
 ) -> Tensor:
     """-t log x - (1 - t) log(1 - x) for probabilities x; logarithms are at least -100."""
     _same_shape(input, target)
@@ -148,6 +152,7 @@ def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
+    *,
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
@@ -161,7 +166,7 @@ def binary_cross_entropy_with_logits(
     return _reduce(losses if weight is None else losses * weight, reduction)
 
 
-def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
+def kl_div(input: Tensor, target: Tensor, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """t (log t - x) for log-probabilities x and probabilities t (logarithms with `log_target`).
 
     'batchmean' divides the sum by the batch size, as the mathematics has it; 'mean' by the number of elements.

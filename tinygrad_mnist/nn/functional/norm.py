@@ -81,8 +81,8 @@ def group_norm(
     check_dtype(input, weight, bias)
     if input.ndim < 2 or input.shape[1] % num_groups:
         raise RuntimeError(f"expected input (N, C, ...) with C a multiple of {num_groups}, got {tuple(input.shape)}")
-    groups = input.shape[0] * num_groups
-    y = ops.layer_norm(input.reshape(groups, input.array.size // max(groups, 1)), None, None, eps).reshape(input.shape)
+    rows = input.reshape(input.shape[0] * num_groups, math.prod(input.shape[1:]) // num_groups)
+    y = ops.layer_norm(rows, None, None, eps).reshape(input.shape)
     per_channel = -1, *(1,) * (input.ndim - 2)
     y = y if weight is None else y * weight.reshape(per_channel)
     return y if bias is None else y + bias.reshape(per_channel)

@@ -40,7 +40,7 @@ def class_indices(input: Tensor, target: Tensor, C: int, ignore_index: int) -> A
             hint = "; use y.squeeze(1)"
         shapes = f"{expected} for input {tuple(input.shape)}, got {tuple(target.shape)}"
         raise ValueError(f"expected target of shape {shapes}{hint}")
-    labels = target.reshape(-1).to("int64")
+    labels = target.reshape(-1).long()
     # Reading the labels back would stall a GPU at every step.
     on_cpu = labels.device.type == "cpu"
     if on_cpu and (not labels.array.size or (labels.array.min() >= 0 and labels.array.max() < C)) and ignore_index < 0:
