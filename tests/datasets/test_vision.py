@@ -215,6 +215,7 @@ def test_missing_files_are_named(tmp_path: Path, kind: type[MNIST]) -> None:
         (IMAGES.astype("i4"), LABELS, "expected images (N, H, W), uint8; got (5, 3, 4), int32"),
         (IMAGES, LABELS[None], "expected labels (N,), uint8; got (1, 5), uint8"),
         (IMAGES, LABELS.astype("i4"), "expected labels (N,), uint8; got (5,), int32"),
+        (IMAGES, np.uint8([0, 10, 1, 2, 3]), "label 10 at index 1; MNIST has 10 classes"),
         (IMAGES, np.uint8([0, 1, 10, 255, 3]), "label 255 at index 3; MNIST has 10 classes, so expected at most 9"),
     ],
 )
