@@ -80,7 +80,7 @@ def conv2d(
     OH = out_size(H, KH, stride[0], padding[0], dilation[0])
     OW = out_size(W, KW, stride[1], padding[1], dilation[1])
     if conv_direct.usable(x, w):
-        return conv_direct.conv2d(x, w, b, (OH, OW), stride, padding, dilation, groups).y
+        return conv_direct.conv2d(x, w, b, stride, padding, dilation, groups).y
     y = np.empty((N, OH, OW, O), x.dtype)
     OG, K = O // groups, KH * KW * CG
     matrices = w.reshape(groups, OG, CG, KH, KW).transpose(0, 3, 4, 2, 1).reshape(groups, K, OG)
@@ -106,7 +106,7 @@ def conv2d_input_grad(
     OG = O // groups
     OH, OW = dy.shape[2:]
     if conv_direct.usable(dy, w):
-        return conv_direct.conv2d_input_grad(dy, w, x_shape, (OH, OW), stride, padding, dilation, groups)
+        return conv_direct.conv2d_input_grad(dy, w, x_shape, stride, padding, dilation, groups)
     dy = dy.transpose(0, 2, 3, 1)
     dx = empty_nhwc((N, C, H, W), dy.dtype)
     matrices = w.reshape(groups, OG, CG, KH, KW).transpose(0, 1, 3, 4, 2).reshape(groups, OG, -1)
@@ -130,7 +130,7 @@ def conv2d_weight_grad(
     OG, K = O // groups, KH * KW * CG
     OH, OW = dy.shape[2:]
     if conv_direct.usable(dy, x):
-        return conv_direct.conv2d_weight_grad(dy, x, w_shape, (OH, OW), stride, padding, dilation, groups)
+        return conv_direct.conv2d_weight_grad(dy, x, w_shape, stride, padding, dilation, groups)
     dy = dy.transpose(0, 2, 3, 1)
 
     def run(start: int, stop: int) -> np.ndarray:

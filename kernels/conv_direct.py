@@ -26,6 +26,7 @@ class Fused(NamedTuple):
     step: int
     y: np.ndarray  # (N, O, OH, OW), or pooled
     choice: np.ndarray  # uint8, of y's shape
+    conv_shape: tuple[int, ...]  # of the convolution's own result
 
 
 def usable(*arrays: np.ndarray) -> bool:
@@ -35,44 +36,44 @@ def usable(*arrays: np.ndarray) -> bool:
 
 
 def conv2d(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, size: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: Pair, padding: Pair, dilation: Pair, groups: int,
     step: int = NONE,
 ) -> Fused:  # fmt: skip
-    """y (N, O, *size) from x (N, C, H, W), w (O, C/G, KH, KW) and b (O,) or None; then `step`."""
+    """y (N, O, OH, OW) from x (N, C, H, W), w (O, C/G, KH, KW) and b (O,) or None; then `step`."""
     code = compiled.load("conv_compiled")
     N, _, H, W = x.shape
     O, C, KH, KW = w.shape
-    OG, (OH, OW) = O // groups, size
-    frame = (H + 2 * padding[0], W + 2 * padding[1], *padding)
+    OG, frame = O // groups, (H + 2 * padding[0], W + 2 * padding[1], *padding)
+    OH, OW = ((frame[a] - dilation[a] * (w.shape[2 + a] - 1) - 1) // stride[a] + 1 for a in (0, 1))
     row = frame[1] * C
     pixels = _fill_up(_offsets((OH, stride[0] * row), (OW, stride[1] * C)), code.MR)
     taps, run = _taps((KH, KW), C, row, dilation)
     y = np.empty((N, OH // 2, OW // 2, O) if step == RELU_POOL else (N, OH, OW, O), np.float32)
-    choice = np.empty(y.shape if step == RELU_POOL else (1, 1, 1, 1), np.uint8)
+    choice = np.empty(y.shape if step == RELU_POOL else (N, 1, 1, O), np.uint8)
     matrices = [_blocks(w[g * OG : (g + 1) * OG].transpose(2, 3, 1, 0).reshape(-1, OG), code.COLUMNS) for g in range(groups)]
     bias = np.zeros((groups, matrices[0].shape[0] * code.COLUMNS), np.float32)
     if b is not None:
         bias[:, :OG] = b.reshape(groups, OG)
 
     def images(start: int, stop: int) -> None:
-        chosen = choice[start:stop] if step == RELU_POOL else choice
         for g in range(groups):
-            part = y[start:stop] if groups == 1 else np.empty((stop - start, OH, OW, OG), np.float32)
+            outs = slice(g * OG, (g + 1) * OG)
+            part, chosen = _room(y, start, stop, outs), _room(choice, start, stop, outs)
             xg = _nhwc(x[start:stop, g * C : (g + 1) * C])
             code.conv(
                 xg, xg, _NO_CHOICE, NONE, frame, pixels, 1, taps, run, matrices[g], bias[g],
                 part, chosen, step, OW, EVERY_PIXEL,
             )  # fmt: skip
             if groups > 1:
-                y[start:stop, ..., g * OG : (g + 1) * OG] = part
+                y[start:stop, ..., outs], choice[start:stop, ..., outs] = part, chosen
 
     for_blocks(images, N)
-    return Fused(step, y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2))
+    return Fused(step, y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2), (N, O, OH, OW))
 
 
 def conv2d_input_grad(
-    dy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, dilation: Pair,
-    groups: int, fused: Fused | None = None,
+    dy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    fused: Fused | None = None,
 ) -> np.ndarray:  # fmt: skip
     """dx (N, C, H, W) from dy, the gradient at the fused step's result, else at the convolution's.
 
@@ -85,6 +86,7 @@ def conv2d_input_grad(
     OG = O // groups
     rows = [_phase(r, H, KH, stride[0], padding[0], dilation[0]) for r in range(min(stride[0], H))]
     columns = [_phase(r, W, KW, stride[1], padding[1], dilation[1]) for r in range(min(stride[1], W))]
+    size = dy.shape[2:] if fused is None else fused.conv_shape[2:]
     (height, top), (width, left) = _frame(rows, size[0]), _frame(columns, size[1])
     dx = np.empty((N, H, W, C), np.float32)
     undo = NONE if fused is None else fused.step
@@ -95,7 +97,7 @@ def conv2d_input_grad(
             dyg = _nhwc(dy[start:stop, outs])
             out = dyg if fused is None else _nhwc(fused.y[start:stop, outs])
             choice = _nhwc(fused.choice[start:stop, outs]) if fused and undo == RELU_POOL else _NO_CHOICE
-            part = dx[start:stop] if groups == 1 else np.empty((stop - start, H, W, CG), np.float32)
+            part = _room(dx, start, stop, slice(g * CG, (g + 1) * CG))
             for r, (n_rows, row_taps) in enumerate(rows):
                 for s, (n_columns, column_taps) in enumerate(columns):
                     pixels = _fill_up(_offsets((n_rows, width * OG), (n_columns, OG)), code.MR)
@@ -117,14 +119,14 @@ def conv2d_input_grad(
 
 
 def conv2d_weight_grad(
-    dy: np.ndarray, x: np.ndarray, w_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, dilation: Pair,
-    groups: int, fused: Fused | None = None,
+    dy: np.ndarray, x: np.ndarray, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    fused: Fused | None = None,
 ) -> np.ndarray:  # fmt: skip
     """dw (O, C/G, KH, KW) from x and dy, the gradient at the fused step's result, else at the convolution's."""
     code = compiled.load("conv_compiled")
     N, _, H, W = x.shape
     O, C, KH, KW = w_shape
-    OG, (OH, OW) = O // groups, size
+    OG, (OH, OW) = O // groups, dy.shape[2:] if fused is None else fused.conv_shape[2:]
     frame = (H + 2 * padding[0], W + 2 * padding[1], *padding)
     row = frame[1] * C
     patch = _fill_up(_offsets((KH, dilation[0] * row), (KW, dilation[1] * C), (C, 1)), code.MR)
@@ -160,6 +162,13 @@ def conv2d_bias_grad(dy: np.ndarray, fused: Fused | None = None) -> np.ndarray:
     return sum(for_blocks(images, dy.shape[0]))
 
 
+def flat_index(pooled: Fused) -> np.ndarray:
+    """The choices of pooling as `max_pool2d` gives them: h·W + w in the image before it."""
+    OH, OW = pooled.choice.shape[2:]
+    row, column = np.divmod(pooled.choice.astype(np.int32), 2)
+    return (2 * np.arange(OH, dtype=np.int32)[:, None] + row) * pooled.conv_shape[3] + 2 * np.arange(OW, dtype=np.int32) + column
+
+
 EVERY_PIXEL = (0, 1, 0, 1)  # the first row and the step between rows, then the same for columns
 _NO_CHOICE = np.zeros((1, 1, 1, 1), np.uint8)
 
@@ -167,6 +176,12 @@ _NO_CHOICE = np.zeros((1, 1, 1, 1), np.uint8)
 def _nhwc(x: np.ndarray) -> np.ndarray:
     """x (N, C, H, W) as a contiguous (N, H, W, C) array; a view where it lies so already."""
     return np.require(x.transpose(0, 2, 3, 1), requirements="CAW")
+
+
+def _room(y: np.ndarray, start: int, stop: int, channels: slice) -> np.ndarray:
+    """Contiguous memory for some images and channels of y (N, OH, OW, O): y's own, if these are all channels."""
+    part = y[start:stop, ..., channels]
+    return part if part.shape[3] == y.shape[3] else np.empty(part.shape, y.dtype)
 
 
 def _offsets(*axes: Pair) -> np.ndarray:

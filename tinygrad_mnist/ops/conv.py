@@ -2,14 +2,20 @@
 
 conv2d is linear in x and in w. Its adjoint in x is conv2d_input_grad (the transposed convolution), its adjoint
 in w is conv2d_weight_grad, and the adjoints of those two are again among the three.
+
+conv2d_relu is conv2d, ReLU and, if asked for, 2×2 max pooling in one pass over memory. Its gradients are in one
+pass too, unless they are to be differentiated again: then they are those of the separate ops.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..autograd import Variable, op
-from .reduce import sum
+from ..autograd import Variable, is_grad_enabled, op
+from .activation import relu
+from .broadcast import sum
+from .elementwise import masked
+from .pool import max_pool2d, max_pool2d_input_grad
 
 Pair = tuple[int, int]
 
@@ -59,3 +65,52 @@ def conv2d_weight_grad(
         lambda g: conv2d(x, g, None, *geometry),
         lambda g: conv2d_input_grad(dy, g, x_shape, *geometry),
     )
+
+
+def conv2d_relu(
+    x: Variable, w: Variable, b: Variable | None, stride: Pair, padding: Pair, dilation: Pair, groups: int, pool: bool
+) -> Variable:
+    """relu(conv2d(x, w, b)), and its largest elements in squares of 2 × 2 pixels if `pool`."""
+    geometry = stride, padding, dilation, groups
+    direct = getattr(x.kernels, "conv_direct", None)
+    if direct is not None and direct.usable(x.array, w.array):
+        return _fused_conv2d_relu(x, w, b, *geometry, pool)
+    y = relu(conv2d(x, w, b, *geometry))
+    return max_pool2d(y, (2, 2), (2, 2), (0, 0), (1, 1)) if pool else y
+
+
+@op
+def _fused_conv2d_relu(
+    x: Variable, w: Variable, b: Variable | None, stride: Pair, padding: Pair, dilation: Pair, groups: int, pool: bool
+) -> Any:
+    direct, geometry = x.kernels.conv_direct, (stride, padding, dilation, groups)
+    x_shape, w_shape = x.shape, w.shape
+    fused = direct.conv2d(x.array, w.array, _array(b), *geometry, direct.RELU_POOL if pool else direct.RELU)
+
+    def before(g: Variable, y: Variable) -> Variable:
+        """The gradient at the convolution's result."""
+        g = masked(g, y.array > 0)
+        if not pool:
+            return g
+        index = y.like(direct.flat_index(fused))
+        return max_pool2d_input_grad(g, index, fused.conv_shape, (2, 2), (2, 2), (0, 0), (1, 1))
+
+    def separately(g: Variable) -> bool:
+        return is_grad_enabled() or not direct.usable(g.array)
+
+    def dx(g: Variable, y: Variable) -> Variable:
+        if separately(g):
+            return conv2d_input_grad(before(g, y), w, x_shape, *geometry)
+        return g.like(direct.conv2d_input_grad(g.array, w.array, x_shape, *geometry, fused))
+
+    def dw(g: Variable, y: Variable) -> Variable:
+        if separately(g):
+            return conv2d_weight_grad(before(g, y), x, w_shape, *geometry)
+        return g.like(direct.conv2d_weight_grad(g.array, x.array, w_shape, *geometry, fused))
+
+    def db(g: Variable, y: Variable) -> Variable:
+        if separately(g):
+            return sum(before(g, y), (0, 2, 3))
+        return g.like(direct.conv2d_bias_grad(g.array, fused))
+
+    return fused.y, dx, dw, db
