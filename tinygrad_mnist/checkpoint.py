@@ -114,8 +114,8 @@ def from_bytes(data: bytes, name: str) -> Any:
         raise CheckpointError(f"{name} is damaged: its content does not have the checksum it was saved with")
     if metadata["format_version"] != str(FORMAT_VERSION):
         raise CheckpointError(
-            f"{name} has format version {metadata['format_version']}, this version of tinygrad_mnist reads "
-            f"{FORMAT_VERSION}; it was written by version {metadata['library_version']}: install that one or a later one"
+            f"{name} has format version {metadata['format_version']}, this library reads {FORMAT_VERSION}: "
+            f"install tinygrad_mnist {metadata['library_version']} or later, which wrote it"
         )
     return _decode(json.loads(metadata["structure"]), arrays)
 
@@ -169,7 +169,7 @@ def _as_array(value: Any, path: str) -> np.ndarray:
         )
     native = array.dtype.newbyteorder("=")
     if native not in DTYPES.values():
-        raise TypeError(f"save: cannot store the {array.dtype} array {_at(path)}; convert it to floats, integers or bools")
+        raise TypeError(f"save: cannot store the {array.dtype} array {_at(path)}; use floats, integers or bools")
     return np.asarray(array, native, order="C")
 
 
@@ -186,7 +186,7 @@ def _checksum(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> 
     total = zlib.crc32(json.dumps(sorted(metadata.items())).encode())
     for name, array in sorted(arrays.items()):
         total = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), total)
-        total = zlib.crc32(array, total)
+        total = zlib.crc32(array.data, total)
     return f"crc32:{total:08x}"
 
 
@@ -214,7 +214,7 @@ def _parse(data: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str, str
     arrays = {}
     for key, view in views:
         if view["dtype"] not in DTYPES:
-            raise CheckpointError(f"{name}: tensor {key!r} has dtype {view['dtype']}, which NumPy lacks; store it as F32")
+            raise CheckpointError(f"{name}: tensor {key!r} has dtype {view['dtype']}, unknown to NumPy: store F32")
         arrays[key] = np.frombuffer(view["data"], DTYPES[view["dtype"]]).reshape(view["shape"])
     return arrays, json.loads(data[8 : 8 + length]).get("__metadata__") or {}
 

@@ -1,0 +1,187 @@
+"""Train a small CNN on the real MNIST to 99 % test accuracy.
+
+    python examples/train_cnn.py
+    python examples/train_cnn.py --epochs 3 --save runs/mnist.safetensors --json history.jsonl
+
+Ctrl-C saves everything; --resume goes on with the next batch, bit for bit as if nothing had happened.
+"""
+
+import argparse
+import math
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import tinygrad_mnist as tg
+from tinygrad_mnist import datasets, models, optim, training, transforms
+from tinygrad_mnist.backend import BackendError
+from tinygrad_mnist.checkpoint import CheckpointError
+from tinygrad_mnist.utils.data import DataLoader, Subset
+
+
+def train(model, loader, args, history, checkpoints):
+    """Train for args.epochs epochs, on from where args.resume stopped."""
+    optimizer = optim.SGD(model.parameters(), args.lr, args.momentum, weight_decay=args.weight_decay)
+    steps = args.epochs * len(loader)
+    scheduler = optim.lr_scheduler.OneCycleLR(optimizer, max_lr=args.lr, total_steps=steps, cycle_momentum=False)
+    # What decides about the numbers of a run cannot change when it resumes.
+    decisive = ("epochs", "batch_size", "lr", "momentum", "weight_decay", "seed", "limit_train")
+    training.fit(
+        model,
+        loader,
+        optimizer,
+        args.epochs,
+        scheduler=scheduler,
+        history=history,
+        checkpoints=checkpoints,
+        resume=load_state(args.resume, checkpoints),
+        settings={name: getattr(args, name) for name in decisive},
+    )
+
+
+def load_state(resume, checkpoints):
+    """What to resume from: nothing (None), the latest checkpoint (""), or a file."""
+    if resume is None:
+        return None
+    state = tg.load(resume) if resume else checkpoints.latest()
+    if state is None:
+        raise FileNotFoundError(f"--resume: there is no checkpoint in {checkpoints.folder}; start without --resume")
+    return state
+
+
+def test(model, loader, history):
+    """Evaluate on the test set, for a last row of the history."""
+    began = time.perf_counter()
+    loss, accuracy = training.evaluate(model, loader)
+    seconds = time.perf_counter() - began
+    last = history.rows[-1]
+    row = {"part": "test", "epoch": last["epoch"], "step": last["step"], "loss": loss, "accuracy": accuracy}
+    speed = len(loader.dataset) / seconds
+    history.add({**row, "images_per_second": speed, "seconds": last["seconds"] + seconds})
+
+
+def main(args):
+    if args.threads is not None:
+        tg.set_num_threads(args.threads)
+    tg.manual_seed(args.seed)
+    model = models.cnn().to("cuda" if args.backend == "cupy" else "cpu")
+    train_set, test_set = load_data(args)
+    train_loader = DataLoader(train_set, args.batch_size, shuffle=True)
+    test_loader = DataLoader(test_set, args.test_batch_size)
+    checkpoints = None if args.dry_run else training.CheckpointManager(args.save.with_suffix(".checkpoints"))
+    history = training.History(args.json)
+
+    train(model, train_loader, args, history, checkpoints)
+    test(model, test_loader, history)
+    if not args.dry_run:
+        tg.save(model.state_dict(), args.save)
+
+    accuracy, seconds = history.rows[-1]["accuracy"], history.rows[-1]["seconds"]
+    where = "nothing was saved (--dry-run)" if args.dry_run else f"weights in {args.save}"
+    print(f"test accuracy {100 * accuracy:.2f} %, {seconds:.1f} s, {where}")
+
+
+def load_data(args):
+    """The training set and the test set, normalised, or what the flags leave of them."""
+    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))])
+    try:
+        train_set, test_set = (datasets.MNIST(args.data_dir, train, transform) for train in (True, False))
+    except (RuntimeError, ValueError) as error:
+        parser.error(f"argument --data-dir: {error}")
+    if args.limit_train is not None and args.limit_train > len(train_set):
+        parser.error(f"argument --limit-train: expected at most {len(train_set)} images, got {args.limit_train}")
+    if args.dry_run:
+        args.epochs, args.limit_train = 1, min(args.batch_size, len(train_set))
+        test_set = Subset(test_set, range(min(args.test_batch_size, len(test_set))))
+    if args.limit_train is not None:
+        train_set = Subset(train_set, range(args.limit_train))
+    return train_set, test_set
+
+
+def number(kind, least, most=math.inf):
+    """A type of flag: a number from `least` to `most`."""
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most or value == math.inf:
+            what = "a whole number" if kind is int else "a number"
+            limits = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"expected {what} {limits}, got {text!r}")
+        return value
+
+    return parse
+
+
+def folder(text):
+    """A type of flag: a folder that exists."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text!r}")
+    return Path(text)
+
+
+def new_file(text):
+    """A type of flag: a file that can be written."""
+    path = Path(text)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {str(path.parent)!r}; make it first")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"cannot write to {text!r}")
+    return path
+
+
+parser = argparse.ArgumentParser(
+    usage=argparse.SUPPRESS,  # so that an error is one line
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+    allow_abbrev=False,
+)
+parser.add_argument("--backend", choices=["numpy", "cupy"], default="numpy", help="where to compute (default: numpy)")
+parser.add_argument("--epochs", type=number(int, 1), default=2, help="(default: %(default)s)")
+parser.add_argument("--batch-size", type=number(int, 1), default=64, help="(default: %(default)s)")
+parser.add_argument("--test-batch-size", type=number(int, 1), default=1000, help="(default: %(default)s)")
+parser.add_argument("--lr", type=number(float, 1e-12), default=0.1, help="highest learning rate (default: %(default)s)")
+parser.add_argument("--momentum", type=number(float, 0, 1), default=0.9, help="(default: %(default)s)")
+parser.add_argument("--weight-decay", type=number(float, 0), default=0.0, help="(default: %(default)s)")
+parser.add_argument("--seed", type=number(int, 0, 2**63 - 1), default=1, help="(default: %(default)s)")
+parser.add_argument("--threads", type=number(int, 1), help="(default: OMP_NUM_THREADS, or all cores)")
+parser.add_argument("--data-dir", type=folder, help="folder with MNIST's files (default: those in the package)")
+parser.add_argument("--limit-train", type=number(int, 1), metavar="N", help="train on the first N images only")
+parser.add_argument(
+    "--save", type=new_file, default=Path("mnist_cnn.safetensors"), metavar="FILE",
+    help="for the weights; checkpoints go beside it, into *.checkpoints (default: %(default)s)",
+)  # fmt: skip
+parser.add_argument("--resume", nargs="?", const="", metavar="FILE", help="go on from FILE (default: the latest one)")
+parser.add_argument("--json", type=new_file, metavar="FILE", help="write the history there, as lines of JSON")
+parser.add_argument("--dry-run", action="store_true", help="one batch of training, one of testing, nothing is saved")
+
+
+def command_to_resume(args):
+    """The command that goes on from the latest checkpoint."""
+    given = {name: value for name, value in vars(args).items() if value != parser.get_default(name)}
+    given.pop("resume", None)
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    return shlex.join([sys.executable, sys.argv[0], *flags, "--resume"])
+
+
+if __name__ == "__main__":
+    arguments = parser.parse_args()
+    if arguments.dry_run and arguments.resume is not None:
+        parser.error("argument --resume: not with --dry-run")
+    try:
+        main(arguments)
+    except KeyboardInterrupt as stop:
+        saved = getattr(stop, "checkpoint", None)
+        where = f"at {saved}" if saved else "from the latest checkpoint, if there is one,"
+        parser.exit(130, f"\nStopped. Go on {where} with\n  {command_to_resume(arguments)}\n")
+    except BrokenPipeError:  # as in `... | head -1`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except training.DivergedError as error:
+        parser.exit(1, f"{error}\n")
+    except (BackendError, CheckpointError, OSError) as error:
+        parser.exit(2, f"{error}\n")

@@ -1,0 +1,43 @@
+"""A small CNN for MNIST, 1-32-64-128-10: the network of PyTorch's MNIST example."""
+
+from __future__ import annotations
+
+from .. import nn
+from ..nn import functional as F
+from ..tensor import Tensor
+
+
+class CNN(nn.Module):
+    """Two 3x3 convolutions, a 2x2 max-pooling, two linear layers: (N, in_channels, 28, 28) -> logits (N, num_classes).
+
+    1,199,882 parameters by default; in training mode `dropout1` acts on the pooled images and `dropout2` on the
+    hidden layer. Names and shapes are those of the source, so that weights move between the two; its final
+    log_softmax is left to the loss.
+    Source: https://github.com/pytorch/examples/blob/main/mnist/main.py
+    """
+
+    def __init__(self, num_classes: int = 10, in_channels: int = 1, dropout1: float = 0.25, dropout2: float = 0.5):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, 32, 3)
+        self.conv2 = nn.Conv2d(32, 64, 3)
+        self.dropout1 = nn.Dropout(dropout1)
+        self.dropout2 = nn.Dropout(dropout2)
+        self.fc1 = nn.Linear(64 * 12 * 12, 128)
+        self.fc2 = nn.Linear(128, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.conv1(x))  # (N, 32, 26, 26)
+        x = F.relu(self.conv2(x))  # (N, 64, 24, 24)
+        x = self.dropout1(F.max_pool2d(x, 2))  # (N, 64, 12, 12)
+        x = F.relu(self.fc1(x.flatten(1)))  # (N, 128)
+        return self.fc2(self.dropout2(x))
+
+
+def cnn(num_classes: int = 10, in_channels: int = 1, dropout1: float = 0.25, dropout2: float = 0.5) -> CNN:
+    """A `CNN` with fresh weights.
+
+    >>> from tinygrad_mnist import models, ones
+    >>> models.cnn()(ones(2, 1, 28, 28)).shape
+    Size([2, 10])
+    """
+    return CNN(num_classes, in_channels, dropout1, dropout2)

@@ -1,0 +1,12 @@
+"""Training: `fit` is the only loop of the library, made of `train_step` and `evaluate`."""
+
+from .checkpoints import CheckpointManager
+from .early_stopping import EarlyStopping
+from .fit import DivergedError, fit
+from .interrupt import Interrupted
+from .report import History
+from .step import evaluate, train_step
+
+__all__ = [
+    "CheckpointManager", "DivergedError", "EarlyStopping", "History", "Interrupted", "evaluate", "fit", "train_step",
+]  # fmt: skip

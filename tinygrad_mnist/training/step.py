@@ -1,0 +1,98 @@
+"""One training step, one evaluation, and the running mean of what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..autograd import no_grad
+from ..nn import Module
+from ..nn import functional as F
+from ..tensor import Tensor
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def train_step(
+    model: Module, optimizer: Any, inputs: Tensor, targets: Tensor, loss_fn: Loss = F.cross_entropy
+) -> tuple[Tensor, Tensor]:
+    """One update of the weights by one batch; returns the batch's loss and outputs from before the update.
+
+    The batch is moved to the device of the model.
+    """
+    device = _device(model)
+    optimizer.zero_grad()
+    outputs = model(inputs.to(device))
+    loss = loss_fn(outputs, targets.to(device))
+    loss.backward()
+    optimizer.step()
+    return loss.detach(), outputs.detach()  # type: ignore[return-value]  # Tensors, as they were
+
+
+def evaluate(
+    model: Module, loader: Iterable[tuple[Tensor, Tensor]], loss_fn: Loss = F.cross_entropy
+) -> tuple[float, float]:
+    """Mean loss and accuracy (0 to 1) of a classifier over the images of `loader`, in eval mode, without gradients.
+
+    `loss_fn` must give the mean over a batch. Raises ValueError if the loader is empty.
+    """
+    device, was_training, mean = _device(model), model.training, RunningMean()
+    model.eval()
+    try:
+        with no_grad():
+            for inputs, targets in loader:
+                outputs = model(inputs.to(device))
+                mean.add(loss_fn(outputs, targets.to(device)), outputs, targets)
+    finally:
+        model.train(was_training)
+    mean.read()
+    if mean.images == 0:
+        raise ValueError("evaluate: the loader gave no images")
+    return mean.loss, mean.accuracy
+
+
+def _device(model: Module) -> Any:
+    return next(model.parameters()).device
+
+
+class RunningMean:
+    """Mean loss and accuracy over batches, which are read from their device only when `read` is called."""
+
+    def __init__(self, sums: tuple[float, int, int] = (0.0, 0, 0)):
+        self.sums = sums  # of the losses of all images, of the right answers, of the images
+        self._unread: list[tuple[Tensor, Tensor, int]] = []
+
+    def add(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
+        """Count a batch: its mean loss, its logits (N, classes), its classes (N,)."""
+        correct = (outputs.argmax(1) == targets.to(outputs.device)).sum()
+        self._unread.append((loss, correct, len(targets)))
+
+    def read(self) -> list[float]:
+        """The losses of the batches that were added since the last `read`; now `sums` has them too."""
+        losses = []
+        for loss, correct, images in self._unread:
+            losses.append(float(loss))
+            total_loss, total_correct, total = self.sums
+            self.sums = total_loss + losses[-1] * images, total_correct + int(correct), total + images
+        self._unread.clear()
+        return losses
+
+    def take(self, other: RunningMean) -> None:
+        """Add the sums of `other`, which starts again from 0."""
+        loss, correct, images = (a + b for a, b in zip(self.sums, other.sums, strict=True))
+        self.sums, other.sums = (loss, int(correct), int(images)), (0.0, 0, 0)
+
+    @property
+    def images(self) -> int:
+        """How many images were read."""
+        return self.sums[2]
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of an image."""
+        return self.sums[0] / self.images
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers, 0 to 1."""
+        return self.sums[1] / self.images
