@@ -9,6 +9,7 @@ are gathered: each element of dx adds up its windows in a fixed order, so that e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -63,7 +64,8 @@ def max_pool2d_input_grad(
 def max_pool2d_at(x: np.ndarray, index: np.ndarray) -> np.ndarray:
     """y[n, c, i, j] = x[n, c] at index[n, c, i, j]: max pooling whose choice is given, linear in x."""
     N, C, H, W = x.shape
-    taken = np.take_along_axis(x.reshape(N, C, H * W), index.reshape(N, C, -1), axis=2)
+    places = index.reshape(N, C, index.shape[2] * index.shape[3])  # -1 would be ambiguous for an empty batch
+    taken = np.take_along_axis(x.reshape(N, C, H * W), places, axis=2)
     return taken.reshape(index.shape)
 
 
@@ -72,7 +74,8 @@ def max_unpool2d(y: np.ndarray, index: np.ndarray, size: Pair) -> np.ndarray:
     N, C = y.shape[:2]
     x = np.zeros((N, C, size[0] * size[1]), y.dtype)
     n, c = np.arange(N)[:, None, None], np.arange(C)[:, None]
-    np.add.at(x, (n, c, index.reshape(N, C, -1)), y.reshape(N, C, -1))
+    places = N, C, index.shape[2] * index.shape[3]
+    np.add.at(x, (n, c, index.reshape(places)), y.reshape(places))
     return x.reshape(N, C, *size)
 
 
@@ -84,7 +87,7 @@ def adaptive_max_pool2d(x: np.ndarray, size: Pair) -> tuple[np.ndarray, np.ndarr
     for i, rows in enumerate(adaptive_windows(x.shape[2], size[0])):
         for j, columns in enumerate(adaptive_windows(x.shape[3], size[1])):
             window = x[:, :, rows, columns]
-            values = window.reshape(N, C, -1)
+            values = window.reshape(N, C, window.shape[2] * window.shape[3])
             best = values.argmax(axis=2)  # the first largest, or the first NaN
             row, column = np.divmod(best, window.shape[3])
             y[:, :, i, j] = np.take_along_axis(values, best[:, :, None], axis=2)[:, :, 0]

@@ -5,7 +5,11 @@ a CUDA device is first asked for.
 """
 
 from .conv import col2im, conv2d, conv2d_input_grad, conv2d_weight_grad, im2col
+from .erf import erf
 from .fault import check
+from .index import check_index, scatter_sum
+from .loss import softmax_cross_entropy, softmax_cross_entropy_grad
+from .norm import batch_norm, batch_norm_grad, layer_norm, layer_norm_grad
 from .optim import adadelta, adagrad, adam, rmsprop, sgd
 from .pool import (
     adaptive_avg_pool2d,
@@ -20,8 +24,9 @@ from .pool import (
 )
 
 __all__ = [
-    "adadelta", "adagrad", "adam", "adaptive_avg_pool2d", "adaptive_avg_pool2d_input_grad",
-    "adaptive_max_pool2d", "avg_pool2d", "avg_pool2d_input_grad", "check", "col2im", "conv2d", "conv2d_input_grad",
-    "conv2d_weight_grad", "im2col", "max_pool2d", "max_pool2d_at", "max_pool2d_input_grad", "max_unpool2d",
-    "rmsprop", "sgd",
+    "adadelta", "adagrad", "adam", "adaptive_avg_pool2d", "adaptive_avg_pool2d_input_grad", "adaptive_max_pool2d",
+    "avg_pool2d", "avg_pool2d_input_grad", "batch_norm", "batch_norm_grad", "check", "check_index", "col2im", "conv2d",
+    "conv2d_input_grad", "conv2d_weight_grad", "erf", "im2col", "layer_norm", "layer_norm_grad", "max_pool2d",
+    "max_pool2d_at", "max_pool2d_input_grad", "max_unpool2d", "rmsprop", "scatter_sum", "sgd",
+    "softmax_cross_entropy", "softmax_cross_entropy_grad",
 ]  # fmt: skip

@@ -92,7 +92,9 @@ def for_cpu(source: str) -> str:
         count += 1
         return f"auto& {name} = cpu::shared_array<{type_}{sizes}>({count - 1});"
 
-    source = re.sub(r"__shared__\s+([\w ]+?)\s+(\w+)((?:\s*\[[^\]]+\])*)\s*;", shared_array, source)
+    source = re.sub(
+        r"__shared__\s+(?:__align__\([^)]*\)\s+)?([\w ]+?)\s+(\w+)((?:\s*\[[^\]]+\])*)\s*;", shared_array, source
+    )
     for kernel in re.findall(r'extern\s+"C"\s+__global__\s+void\s+(\w+)\s*\(', source):
         source += (
             f'\nextern "C" int launch_{kernel}(const Launch* launch)'

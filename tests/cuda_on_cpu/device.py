@@ -142,6 +142,7 @@ def install() -> Counters:
     import cupy
     import cupy.cuda.compiler
 
+    libraries.install_sort()
     compiler.replace_compile(cupy.cuda.compiler._NVRTCProgram)
     cupy.cuda.set_allocator(_allocate)
     cupy.cuda.set_pinned_memory_allocator(None)

@@ -3,6 +3,7 @@
 #include "threads.hpp"
 
 using std::abs;
+using std::erf;
 using std::isfinite;
 using std::isinf;
 using std::isnan;

@@ -168,6 +168,25 @@ def curand() -> types.ModuleType:
     return module
 
 
+def sort(dtype: Any, data: int, keys: int, shape: tuple[int, ...]) -> None:
+    """Sort along the last axis, in place."""
+    array(data, tuple(shape), dtype).sort(axis=-1, kind="stable")
+
+
+def argsort(dtype: Any, indices: int, data: int, keys: int, shape: tuple[int, ...]) -> None:
+    """The indices that sort along the last axis; the data end up sorted too."""
+    values = array(data, tuple(shape), dtype)
+    array(indices, tuple(shape), np.int64)[...] = values.argsort(axis=-1, kind="stable")
+    values.sort(axis=-1, kind="stable")
+
+
+def install_sort() -> None:
+    """Thrust's sort comes as machine code for GPUs: replace it. After cupy is imported."""
+    from cupy.cuda import thrust
+
+    thrust.sort, thrust.argsort = sort, argsort
+
+
 def install() -> None:
     """CuPy imports cuBLAS and cuRAND by name when it first needs them: put ours there before."""
     import cupy_backends.cuda.libs as libraries

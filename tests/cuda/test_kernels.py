@@ -1,0 +1,230 @@
+"""Every CUDA kernel against its NumPy twin: shapes, strides and options drawn by Hypothesis, several orders of blocks."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+from cuda.compare import assert_same
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinygrad_mnist import kernels
+
+DTYPES = (np.float32, np.float64)
+few = settings(max_examples=25, deadline=None)  # no deadline: the first example of a kernel builds it
+
+
+def pair(low: int, high: int) -> st.SearchStrategy[tuple[int, int]]:
+    """Two numbers, one for H and one for W."""
+    return st.tuples(st.integers(low, high), st.integers(low, high))
+
+
+def numbers(draw: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Random numbers, in one of several memory layouts."""
+    values = np.random.default_rng(draw(st.integers(0, 9))).standard_normal(shape).astype(dtype)
+    if draw(st.booleans()) and len(shape) == 4:
+        return np.ascontiguousarray(values.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    return values
+
+
+@st.composite
+def convolutions(draw: Any) -> tuple[Any, ...]:
+    """x, w, b, dy and the geometry of a convolution."""
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    CG, OG, N = draw(st.integers(1, 5)), draw(st.integers(1, 5)), draw(st.integers(0, 3))
+    kernel, stride, padding, dilation = draw(pair(1, 3)), draw(pair(1, 3)), draw(pair(0, 2)), draw(pair(1, 2))
+    size = [draw(st.integers(max(1, d * (k - 1) + 1 - 2 * p), 9)) for k, p, d in zip(kernel, padding, dilation, strict=True)]
+    dtype = draw(st.sampled_from(DTYPES))
+    x = numbers(draw, (N, CG * groups, *size), dtype)
+    w = numbers(draw, (OG * groups, CG, *kernel), dtype)
+    b = draw(st.sampled_from([None, numbers(draw, (OG * groups,), dtype)]))
+    out = [kernels.conv.out_size(size[a], kernel[a], stride[a], padding[a], dilation[a]) for a in (0, 1)]
+    dy = numbers(draw, (N, OG * groups, *out), dtype)
+    return x, w, b, dy, (stride, padding, dilation), groups
+
+
+@given(case=convolutions())
+@few
+def test_convolution(case: tuple[Any, ...]) -> None:
+    x, w, b, dy, geometry, groups = case
+    terms = w[0].size
+    assert_same("conv2d", x, w, b, *geometry, groups, terms=terms)
+    assert_same("conv2d_input_grad", dy, w, x.shape, *geometry, groups, terms=w.size)
+    assert_same("conv2d_weight_grad", dy, x, w.shape, *geometry, groups, terms=dy.size + 1)
+
+
+@given(case=convolutions())
+@few
+def test_im2col(case: tuple[Any, ...]) -> None:
+    x, w, _, _, geometry, _ = case
+    assert_same("im2col", x, w.shape[2:], *geometry)
+    cols = kernels.im2col(x, w.shape[2:], *geometry)
+    assert_same("col2im", np.random.default_rng(0).standard_normal(cols.shape).astype(x.dtype), x.shape, *geometry, terms=9)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_convolution_of_more_than_a_tile(dtype: Any) -> None:
+    """Several tiles in each direction, none of them full, and a weight gradient summed in parts."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3, 9, 21, 20)).astype(dtype)
+    w = rng.standard_normal((70, 9, 3, 3)).astype(dtype)
+    dy = rng.standard_normal((3, 70, 21, 20)).astype(dtype)
+    geometry = (1, 1), (1, 1), (1, 1), 1
+    assert_same("conv2d", x, w, None, *geometry, terms=81)
+    assert_same("conv2d_input_grad", dy, w, x.shape, *geometry, terms=630)
+    assert_same("conv2d_weight_grad", dy, x, w.shape, *geometry, terms=1260)
+
+
+@st.composite
+def poolings(draw: Any) -> tuple[Any, ...]:
+    """x and the geometry of a pooling; padding up to half the window, as PyTorch wants it."""
+    kernel, stride, dilation = draw(pair(1, 4)), draw(pair(1, 3)), draw(pair(1, 2))
+    padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
+    size = [draw(st.integers(max(1, d * (k - 1) + 1 - 2 * p), 9)) for k, p, d in zip(kernel, padding, dilation, strict=True)]
+    x = numbers(draw, (draw(st.integers(0, 3)), draw(st.integers(1, 3)), *size), draw(st.sampled_from(DTYPES)))
+    if draw(st.booleans()):
+        x = x.round()  # equal elements
+    if draw(st.booleans()):
+        x[..., -1:, :1] = np.nan
+    return x, kernel, stride, padding, dilation, draw(st.booleans())
+
+
+def like(a: np.ndarray) -> np.ndarray:
+    """Random numbers of the shape and dtype of `a`."""
+    return np.random.default_rng(1).standard_normal(a.shape).astype(a.dtype)
+
+
+@given(case=poolings())
+@few
+def test_max_pool2d(case: tuple[Any, ...]) -> None:
+    x, *geometry, ceil_mode = case
+    assert_same("max_pool2d", x, *geometry, ceil_mode)
+    y, index = kernels.max_pool2d(x, *geometry, ceil_mode)
+    assert_same("max_pool2d_input_grad", like(y), index, x.shape, *geometry, terms=16)
+    assert_same("max_pool2d_at", x, index)
+    assert_same("max_pool2d_at", x, index.astype(np.int64))
+    assert_same("max_unpool2d", like(y), index, x.shape[2:], terms=16)
+
+
+@given(x=st.composite(lambda draw: numbers(draw, (draw(st.integers(0, 2)), 3, *draw(pair(1, 9))), draw(st.sampled_from(DTYPES))))(), size=pair(1, 9))
+@few
+def test_adaptive_pooling(x: np.ndarray, size: tuple[int, int]) -> None:
+    assert_same("adaptive_max_pool2d", x, size)
+    assert_same("adaptive_avg_pool2d", x, size, terms=81)
+    assert_same("adaptive_avg_pool2d_input_grad", like(np.empty((len(x), 3, *size), x.dtype)), x.shape, terms=81)
+    x[:, :, -1, -1] = np.nan
+    assert_same("adaptive_max_pool2d", x, size)
+
+
+@given(case=poolings(), count_include_pad=st.booleans(), divisor_override=st.sampled_from([None, 3]))
+@few
+def test_avg_pool2d(case: tuple[Any, ...], count_include_pad: bool, divisor_override: int | None) -> None:
+    x, kernel, stride, padding, _, ceil_mode = case
+    options = count_include_pad, divisor_override
+    assert_same("avg_pool2d", x, kernel, stride, padding, ceil_mode, *options, terms=16)
+    y = kernels.avg_pool2d(x, kernel, stride, padding, ceil_mode, *options)
+    assert_same("avg_pool2d_input_grad", like(y), x.shape, kernel, stride, padding, *options, terms=16)
+
+
+SHAPES = [(3, 4), (), (0, 5), (5000,), (2, 3, 3, 3)]  # one of several chunks
+
+
+def parameters(seed: int, dtype: Any = np.float32, positive: bool = False) -> list[np.ndarray]:
+    """A list with an array of each shape; one float64 among them, as lists may be mixed."""
+    rng = np.random.default_rng(seed)
+    arrays = [np.asarray(rng.standard_normal(s)).astype(dtype) for s in SHAPES] + [rng.standard_normal(4)]
+    return [np.asarray(abs(a)) for a in arrays] if positive else arrays
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_optimizers(weight_decay: float, maximize: bool) -> None:
+    p, g, m, b = (parameters(seed) for seed in range(4))
+    v, u = parameters(4, positive=True), parameters(5, positive=True)
+    large = [np.asarray(a + 1) for a in parameters(6, positive=True)]  # centered: v - a² stays positive
+    steps = [1, 2, 3, 4, 5, 60]
+    assert_same("sgd", p, g, [], 0.1, 0.0, 0.0, weight_decay, False, maximize)
+    for nesterov in (False, True):
+        assert_same("sgd", p, g, b, 0.1, 0.9, 0.0 if nesterov else 0.2, weight_decay, nesterov, maximize)
+    for decoupled in (False, True):
+        assert_same("adam", p, g, m, v, [], steps, 0.01, 0.9, 0.999, 1e-8, weight_decay, decoupled, False, maximize)
+        assert_same("adam", p, g, m, v, u, steps, 0.01, 0.9, 0.999, 1e-8, weight_decay, decoupled, True, maximize)
+    small = [np.asarray(a * a.dtype.type(0.01)) for a in m]
+    for momentum in (0.0, 0.9):
+        buffers = b if momentum else []
+        assert_same("rmsprop", p, g, v, [], buffers, 0.01, 0.9, 1e-8, weight_decay, momentum, False, maximize)
+        assert_same("rmsprop", p, g, [np.asarray(25 * a) for a in large], small, buffers, 0.01, 0.99, 1e-8, weight_decay, momentum, True,
+                    maximize, terms=10)  # fmt: skip
+    assert_same("adadelta", p, g, v, u, 1.0, 0.9, 1e-6, weight_decay, maximize)
+    assert_same("adagrad", p, g, v, steps, 0.1, 0.01, weight_decay, 1e-10, maximize)
+
+
+def test_optimizers_take_more_tensors_than_a_table_holds() -> None:
+    p = [np.full((2,), float(i), np.float32) for i in range(100)]
+    g = [np.full((2,), 2.0 * i, np.float32) for i in range(100)]
+    assert_same("sgd", p, g, [], 0.1, 0.0, 0.0, 0.0, False, False)
+
+
+def test_both_packages_offer_the_same_functions() -> None:
+    from tinygrad_mnist.kernels import cuda
+
+    extra = {"check"}  # reads what kernels found wrong in the data; NumPy's kernels raise at once
+    assert set(cuda.__all__) - extra == set(kernels.__all__)
+    for name in kernels.__all__:
+        ours, twin = (inspect.signature(getattr(module, name)) for module in (cuda, kernels))
+        assert list(ours.parameters) == list(twin.parameters), name
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_erf(dtype: Any) -> None:
+    assert_same("erf", np.linspace(-7, 7, 300).astype(dtype).reshape(3, 100), terms=4)
+    assert_same("erf", np.array([0.0, -0.0, np.inf, -np.inf, np.nan], dtype))
+    assert_same("erf", np.zeros((0, 2), dtype))
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, np.int64])
+@pytest.mark.parametrize("count", [0, 1, 700])
+def test_scatter_sum(dtype: Any, count: int) -> None:
+    rng = np.random.default_rng(count)
+    values = (100 * rng.standard_normal(count)).astype(dtype)
+    assert_same("scatter_sum", rng.integers(0, 20, count), values, 30)
+    assert_same("scatter_sum", rng.integers(0, 20, (count, 1)), values[:, None], 30)
+
+
+@given(st.integers(0, 70), st.integers(1, 70), st.sampled_from(DTYPES), st.sampled_from([np.int64, np.int32, np.uint8]))
+@few
+def test_softmax_cross_entropy(M: int, C: int, dtype: Any, label_dtype: Any) -> None:
+    rng = np.random.default_rng(M + C)
+    x = (5 * rng.standard_normal((M, C))).astype(dtype)
+    t = rng.integers(0, C, M).astype(label_dtype)
+    if label_dtype != np.uint8:
+        t[::3] = -1
+    assert_same("softmax_cross_entropy", x, t, terms=C)
+    lse = kernels.softmax_cross_entropy(x, t)[1]
+    assert_same("softmax_cross_entropy_grad", rng.standard_normal(M).astype(dtype), x, t, lse, terms=C)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(3, 2, 5, 4), (4, 3), (0, 2, 3, 3), (1, 1, 1), (70, 2, 9, 11), (5, 300)])
+def test_batch_norm(shape: tuple[int, ...], dtype: Any, weighted: bool) -> None:
+    rng = np.random.default_rng(0)
+    x, dy = (10 + rng.standard_normal(shape).astype(dtype) for _ in range(2))
+    w, b = (rng.standard_normal(shape[1]).astype(dtype) if weighted else None for _ in range(2))
+    count = x.size // shape[1] + 1
+    assert_same("batch_norm", x, w, b, 1e-5, terms=count)
+    _, mean, var = kernels.batch_norm(x, w, b, 1e-5)
+    assert_same("batch_norm_grad", dy, x, w, mean, var, 1e-5, terms=count)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(3, 70), (0, 4), (50, 1), (9, 32)])
+def test_layer_norm(shape: tuple[int, int], dtype: Any, weighted: bool) -> None:
+    rng = np.random.default_rng(0)
+    x, dy = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
+    w, b = (rng.standard_normal(shape[1]).astype(dtype) if weighted else None for _ in range(2))
+    assert_same("layer_norm", x, w, b, 1e-5, terms=shape[1])
+    _, mean, r = kernels.layer_norm(x, w, b, 1e-5)
+    assert_same("layer_norm_grad", dy, x, w, mean, r, terms=100)
