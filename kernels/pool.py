@@ -9,7 +9,6 @@ are gathered: each element of dx adds up its windows in a fixed order, so that e
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
