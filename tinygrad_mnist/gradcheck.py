@@ -113,7 +113,7 @@ def _checked_inputs(args: Sequence[Any]) -> list[tuple[int, Variable]]:
                 f"gradcheck: input {i} is {x.dtype}, not double precision: the check will likely fail; call .double()",
                 stacklevel=3,
             )
-        if 0 in (s for s, n in zip(x.array.strides, x.shape, strict=True) if n > 1):
+        if x.array.size and 0 in (s for s, n in zip(x.array.strides, x.shape, strict=True) if n > 1):
             raise RuntimeError(f"gradcheck: input {i} repeats elements in memory (expanded?); clone() it first")
     return checked
 

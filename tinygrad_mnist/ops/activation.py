@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ..autograd import Variable, no_grad, op
-from .elementwise import add, floating, masked, mul, sub
+from .elementwise import add, clamp_max, floating, masked, mul, sub
 from .unary import erf, exp, sigmoid, tanh
 
 
@@ -27,7 +27,7 @@ def elu(x: Variable, alpha: float = 1.0) -> Any:
     """x above 0, alpha · (e^x - 1) elsewhere."""
     return (
         _split(x, x.array, alpha * x.xp.expm1(x.array)),
-        lambda g: _piecewise(g, x, mul(g, mul(exp(x), alpha))),
+        lambda g: _piecewise(g, x, mul(g, mul(exp(clamp_max(x, 0)), alpha))),
     )
 
 

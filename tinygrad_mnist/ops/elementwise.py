@@ -175,8 +175,8 @@ def maximum(x: Any, y: Any) -> Any:
     """The larger of x and y, NaN if one is; where they are equal each gets half of the gradient."""
     return (
         _module(x, y).maximum(raw(x), raw(y)),
+        lambda g: _share(g, raw(x) < raw(y), raw(x) == raw(y)),
         lambda g: _share(g, raw(x) > raw(y), raw(x) == raw(y)),
-        lambda g: _share(g, raw(y) > raw(x), raw(x) == raw(y)),
     )
 
 
@@ -185,13 +185,14 @@ def minimum(x: Any, y: Any) -> Any:
     """The smaller of x and y, NaN if one is; where they are equal each gets half of the gradient."""
     return (
         _module(x, y).minimum(raw(x), raw(y)),
+        lambda g: _share(g, raw(x) > raw(y), raw(x) == raw(y)),
         lambda g: _share(g, raw(x) < raw(y), raw(x) == raw(y)),
-        lambda g: _share(g, raw(y) < raw(x), raw(x) == raw(y)),
     )
 
 
-def _share(g: Variable, wins: Any, ties: Any) -> Variable:
-    return add(masked(g, wins), masked(mul(g, 0.5), ties))
+def _share(g: Variable, loses: Any, ties: Any) -> Variable:
+    """g, halved at ties, 0 for the loser; NaN has no loser."""
+    return masked(mul(g, g.like(1 - ties * g.dtype.type(0.5))), ~loses)
 
 
 @elementwise

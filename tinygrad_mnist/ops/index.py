@@ -182,7 +182,7 @@ def masked_select(x: Variable, mask: Variable) -> Variable:
 
 def nonzero(x: Variable) -> Variable:
     """The indices of the elements that are not 0, one a row: (how many, x.ndim), int64."""
-    return x.like(x.xp.stack(x.xp.nonzero(x.array), axis=1))
+    return x.like(x.xp.argwhere(x.array))
 
 
 def one_hot(index: Variable, num_classes: int = -1) -> Variable:
