@@ -17,8 +17,10 @@ from .activation import (
     softplus,
     tanh,
 )
+from .attention import embedding, scaled_dot_product_attention
 from .conv import conv2d, conv_transpose2d, linear
 from .dropout import dropout, dropout2d
+from .interpolate import interpolate
 from .loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -48,11 +50,13 @@ __all__ = [
     "dropout",
     "dropout2d",
     "elu",
+    "embedding",
     "gelu",
     "group_norm",
     "hardswish",
     "hardtanh",
     "huber_loss",
+    "interpolate",
     "kl_div",
     "l1_loss",
     "layer_norm",
@@ -69,6 +73,7 @@ __all__ = [
     "pad",
     "relu",
     "relu6",
+    "scaled_dot_product_attention",
     "sigmoid",
     "silu",
     "smooth_l1_loss",
