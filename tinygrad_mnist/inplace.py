@@ -40,6 +40,7 @@ def _from_old(fn: Callable, self: Variable, args: tuple, kwargs: dict) -> tuple[
     """fn(self, ...), and a weak reference to what stood for `self`: alive if a gradient function holds on to it."""
     old = _as_it_was(self) if is_grad_enabled() else self
     args = tuple(old if a is self else a for a in args)
+    kwargs = {name: old if a is self else a for name, a in kwargs.items()}
     return fn(old, *args, **kwargs), weakref.ref(old)
 
 

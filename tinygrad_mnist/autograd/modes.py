@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self, TypeVar
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -15,6 +15,7 @@ class _Mode(threading.local):
     grad = True
     inference = False
     anomaly = False
+    walking = False  # backward is under way
 
 
 mode = _Mode()
@@ -23,9 +24,8 @@ mode = _Mode()
 class _Switch:
     """A context manager and decorator that sets some of the switches and puts them back."""
 
-    _set: Mapping[str, bool]
-
-    def __init__(self) -> None:
+    def __init__(self, **values: bool) -> None:
+        self._set = values
         self._before: list[dict[str, bool]] = []  # a stack: one switch object may be entered again inside itself
 
     def __enter__(self) -> Self:
@@ -54,8 +54,7 @@ class set_grad_enabled(_Switch):
     """Turn recording on or off: at once, and inside a `with` only there."""
 
     def __init__(self, mode_: bool):
-        super().__init__()
-        self._set = {"grad": bool(mode_)}
+        super().__init__(grad=bool(mode_))
         self._outside = mode.grad
         mode.grad = bool(mode_)
 
@@ -68,39 +67,39 @@ class set_grad_enabled(_Switch):
         return super().__call__(fn)
 
 
-class _NoArguments(_Switch):
-    """A switch that may stand as a bare decorator: `@no_grad` as well as `@no_grad()`."""
+class _BareDecorator(_Switch):
+    """A switch that may stand without brackets: `@no_grad` as well as `@no_grad()`."""
 
-    def __new__(cls, fn: Callable | None = None) -> Any:
-        return super().__new__(cls) if fn is None else cls()(fn)
+    def __new__(cls, fn: Any = None) -> Any:
+        return cls()(fn) if callable(fn) else super().__new__(cls)
 
 
-class no_grad(_NoArguments):
+class no_grad(_BareDecorator):
     """Record nothing: what is computed inside needs no gradient."""
 
-    _set: ClassVar = {"grad": False}
+    def __init__(self, fn: None = None):
+        super().__init__(grad=False)
 
 
-class enable_grad(_NoArguments):
+class enable_grad(_BareDecorator):
     """Record again, inside a `no_grad`."""
 
-    _set: ClassVar = {"grad": True}
+    def __init__(self, fn: None = None):
+        super().__init__(grad=True)
 
 
-class inference_mode(_Switch):
+class inference_mode(_BareDecorator):
     """Like `no_grad`, for prediction; `is_inference_mode_enabled()` tells."""
 
     def __init__(self, mode: bool = True):
-        super().__init__()
-        self._set = {"grad": False, "inference": True} if mode else {"grad": True, "inference": False}
+        super().__init__(grad=not mode, inference=mode)
 
 
 class set_detect_anomaly(_Switch):
     """Turn `detect_anomaly` on or off: at once, and inside a `with` only there."""
 
     def __init__(self, mode_: bool):
-        super().__init__()
-        self._set = {"anomaly": bool(mode_)}
+        super().__init__(anomaly=bool(mode_))
         self._outside = mode.anomaly
         mode.anomaly = bool(mode_)
 
@@ -115,7 +114,15 @@ class detect_anomaly(_Switch):
     Slow, for debugging: every result is looked through.
     """
 
-    _set: ClassVar = {"anomaly": True}
+    def __init__(self) -> None:
+        super().__init__(anomaly=True)
+
+
+class walking(_Switch):
+    """Backward is under way, and recorded itself if it is to be differentiated again."""
+
+    def __init__(self, create_graph: bool):
+        super().__init__(grad=create_graph, walking=True)
 
 
 def is_grad_enabled() -> bool:

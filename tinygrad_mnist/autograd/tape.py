@@ -267,7 +267,7 @@ def record(name: str, value: Any, args: Sequence[Any], gradients: Sequence[Gradi
                 edges.append((a if a.node is None else a.node, fn))
         if edges:
             out.node = Node(name, edges, out)
-    if mode.anomaly:
+    if mode.anomaly and not mode.walking:
         anomaly.check_value(name, out, inputs)
     return out
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import anomaly
-from .modes import mode, set_grad_enabled
+from .modes import mode, set_grad_enabled, walking
 from .tape import Node, Variable, check_same_device, record, takes_output
 
 
@@ -41,7 +41,7 @@ def walk(
         else:
             leaves[key] = to
 
-    with set_grad_enabled(create_graph):
+    with walking(create_graph):
         for root, seed in zip(roots, seeds, strict=True):
             start = root if root.node is None else root.node
             if route is None or route.leads_on(start):
