@@ -73,7 +73,13 @@ def test_cross_entropy_with_probabilities_agrees(shape, smoothing, weighted, red
     q = q.reshape(shape) if len(shape) < 3 else np.moveaxis(q.reshape(shape[0], *shape[2:], C), -1, 1)
     options = {"weight": rng.uniform(0.5, 2, C)} if weighted else {}
     both(
-        "cross_entropy", rng.normal(size=shape), q, device=device, reduction=reduction, label_smoothing=smoothing, **options
+        "cross_entropy",
+        rng.normal(size=shape),
+        q,
+        device=device,
+        reduction=reduction,
+        label_smoothing=smoothing,
+        **options,
     )
 
 
@@ -175,7 +181,11 @@ def test_bad_options(device):
         (RuntimeError, "without axes", lambda: F.cross_entropy(tg.tensor(1.0), tg.tensor(0))),
         (RuntimeError, "negative values for beta", lambda: F.smooth_l1_loss(x, x, beta=-1.0)),
         (RuntimeError, "non-positive values for delta", lambda: F.huber_loss(x, x, delta=0.0)),
-        (ValueError, r"target size \(3,\) must be the same as input size \(2, 3\)", lambda: F.binary_cross_entropy(x, x[0])),
+        (
+            ValueError,
+            r"target size \(3,\) must be the same as input size \(2, 3\)",
+            lambda: F.binary_cross_entropy(x, x[0]),
+        ),
         (ValueError, "must be the same", lambda: F.binary_cross_entropy_with_logits(x, x[0])),
         (RuntimeError, "between 0 and 1", lambda: F.binary_cross_entropy(x - 0.1, x)),
         (RuntimeError, "between 0 and 1", lambda: F.binary_cross_entropy(x * math.nan, x)),
@@ -298,7 +308,8 @@ def test_loss_layers_are_torchs(make, kind, device, rng):
     target = rng.integers(0, 3, 4) if kind == "index" else rng.uniform(0.1, 0.9, (4, 3))
     ours, theirs = make(nn, tg.tensor(w, device=device)), make(torch.nn, torch.tensor(w))
     close(
-        ours(tg.tensor(x, device=device), tg.tensor(target, device=device)), theirs(torch.tensor(x), torch.tensor(target))
+        ours(tg.tensor(x, device=device), tg.tensor(target, device=device)),
+        theirs(torch.tensor(x), torch.tensor(target)),
     )
     assert repr(ours) == repr(theirs)
     assert ours.state_dict().keys() == theirs.state_dict().keys()

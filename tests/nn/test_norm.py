@@ -60,7 +60,9 @@ def test_batch_norm_eval_agrees(device, rng):
 
 @pytest.mark.parametrize("momentum", [0.1, 0.7, None])
 @pytest.mark.parametrize("track", [True, False])
-@pytest.mark.parametrize(("kind", "shape"), [("BatchNorm1d", (5, 3)), ("BatchNorm1d", (2, 3, 4)), ("BatchNorm2d", (2, 3, 4, 5))])
+@pytest.mark.parametrize(
+    ("kind", "shape"), [("BatchNorm1d", (5, 3)), ("BatchNorm1d", (2, 3, 4)), ("BatchNorm2d", (2, 3, 4, 5))]
+)
 def test_batch_norm_layer_over_several_batches(kind, shape, momentum, track, device, rng):
     ours = getattr(nn, kind)(3, momentum=momentum, track_running_stats=track, device=device)
     theirs = getattr(torch.nn, kind)(3, momentum=momentum, track_running_stats=track)
@@ -93,7 +95,9 @@ def test_batch_norm_empty_batch_gives_an_empty_result_and_leaves_the_statistics(
 
 def test_batch_norm_refuses_what_it_cannot_normalise(device):
     layer = nn.Sequential(nn.BatchNorm2d(3, device=device))
-    with pytest.raises(ValueError, match=r"at '0': expected more than 1 value per channel when training, got .*\(1, 3, 1, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"at '0': expected more than 1 value per channel when training, got .*\(1, 3, 1, 1\)"
+    ):
         layer(tg.zeros(1, 3, 1, 1, device=device))
     with pytest.raises(ValueError, match=r"expected 4-d \(N, C, H, W\), got 2-d \(2, 3\)"):
         layer(tg.zeros(2, 3, device=device))

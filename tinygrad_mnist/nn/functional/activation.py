@@ -78,12 +78,12 @@ def softmax(input: Tensor, dim: int | None = None, dtype: object = None) -> Tens
     >>> softmax(tensor([0.0, 0.0]), dim=0)
     tensor([0.5000, 0.5000])
     """
-    return _cast(input, dtype).softmax(_dim("softmax", input, dim))
+    return _cast(input, dtype).softmax(_dim(input, dim))
 
 
 def log_softmax(input: Tensor, dim: int | None = None, dtype: object = None) -> Tensor:
     """log(softmax(x)), computed without overflow."""
-    return _cast(input, dtype).log_softmax(_dim("log_softmax", input, dim))
+    return _cast(input, dtype).log_softmax(_dim(input, dim))
 
 
 def _cast(input: Tensor, dtype: object) -> Tensor:
@@ -93,9 +93,9 @@ def _cast(input: Tensor, dtype: object) -> Tensor:
     return input
 
 
-def _dim(name: str, input: Tensor, dim: int | None) -> int:
+def _dim(input: Tensor, dim: int | None) -> int:
     if dim is None:
-        raise TypeError(f"{name}: say along which dim of input {tuple(input.shape)}: dim=1 for logits (N, C)")
+        raise TypeError(f"say along which dim of input {tuple(input.shape)}: dim=1 for logits (N, C)")
     return dim
 
 

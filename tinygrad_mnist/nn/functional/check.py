@@ -11,7 +11,7 @@ Pair = tuple[int, int]
 
 def pair(value: Any, name: str, minimum: int = 0) -> Pair:
     """An int or two of them as (height, width)."""
-    values = (value, value) if isinstance(value, int) else tuple(value)
+    values = tuple(value) if isinstance(value, tuple | list) else (value,)
     if len(values) == 1:
         values *= 2
     if len(values) != 2 or any(isinstance(v, bool) or not hasattr(v, "__index__") for v in values):

@@ -84,12 +84,13 @@ def max_unpool2d(
     output_size: Any = None,
 ) -> Tensor:
     """The maxima put back at `indices` (from `max_pool2d(return_indices=True)`), zeros elsewhere."""
-    x, index = as_images(input), indices if indices.ndim == 4 else indices.unsqueeze(0)
+    x = as_images(input)
     kernel = pair(kernel_size, "kernel_size", 1)
     steps = kernel if stride is None else pair(stride, "stride", 1)
     margin = pair(padding, "padding")
-    if index.shape != x.shape:
+    if indices.shape != input.shape:
         raise ValueError(f"expected indices of the input's shape {tuple(input.shape)}, got {tuple(indices.shape)}")
+    index = indices.reshape(x.shape)
     size = tuple((x.shape[2 + a] - 1) * steps[a] - 2 * margin[a] + kernel[a] for a in (0, 1))
     if output_size is not None:
         wanted = tuple(output_size)[-2:]

@@ -1,0 +1,108 @@
+"""Sequential, ModuleList, ModuleDict, ParameterList and the layers that only rearrange."""
+
+from collections import OrderedDict
+
+import pytest
+import torch
+from torch_oracle import agree, close
+
+import tinygrad_mnist as tg
+from tinygrad_mnist import nn
+
+
+def layers(n=3):
+    return [nn.Linear(2, 2) for _ in range(n)]
+
+
+def test_sequential_calls_in_order_and_slices(device):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3, device=device), nn.ReLU())
+    x = tg.ones(2, 2, 2, device=device)
+    close(model(x), model[2](model[1](model[0](x))))
+    assert [type(m).__name__ for m in model[1:]] == ["Linear", "ReLU"]
+    assert model[1:][0] is model[1]
+    assert model[-1] is model[2]
+    assert len(model) == 3
+    assert len(nn.Sequential()) == 0
+
+
+def test_sequential_with_names_is_torchs():
+    ours = nn.Sequential(OrderedDict(conv=nn.Conv2d(1, 2, 3), act=nn.ReLU()))
+    theirs = torch.nn.Sequential(OrderedDict(conv=torch.nn.Conv2d(1, 2, 3), act=torch.nn.ReLU()))
+    assert repr(ours) == repr(theirs)
+    assert [*ours.state_dict()] == [*theirs.state_dict()]
+    assert ours[0] is ours.conv
+    assert repr(ours[1:]) == repr(theirs[1:])
+
+
+@pytest.mark.parametrize("kind", [nn.Sequential, lambda *m: nn.ModuleList(m)])
+def test_numbered_modules_can_be_rearranged(kind):
+    a, b, c = layers()
+    modules = kind(a, b)
+    modules.append(c)
+    modules.insert(0, nn.Identity())
+    assert [*modules][1:] == [a, b, c]
+    assert modules.pop(0).extra_repr() == ""
+    modules[1] = nn.ReLU()
+    assert isinstance(modules[1], nn.ReLU)
+    del modules[1]
+    assert [*modules] == [a, c]
+    modules.extend([b, b])
+    assert [name for name, _ in modules.named_modules(remove_duplicate=False)] == ["", "0", "1", "2", "3"]
+    del modules[1:]
+    assert [*modules] == [a]
+    for index in (1, -2):
+        with pytest.raises(IndexError, match=f"index {index} is out of range for .* of 1 modules"):
+            modules[index]
+
+
+def test_module_list_finds_its_parameters_and_folds_its_repr():
+    ours = nn.ModuleList([*layers(), nn.ReLU(), nn.Sequential(nn.ReLU())])
+    theirs = torch.nn.ModuleList(
+        [*(torch.nn.Linear(2, 2) for _ in range(3)), torch.nn.ReLU(), torch.nn.Sequential(torch.nn.ReLU())]
+    )
+    assert repr(ours) == repr(theirs)
+    assert repr(nn.ModuleList()) == repr(torch.nn.ModuleList())
+    assert [*ours.state_dict()] == [*theirs.state_dict()]
+    assert [*ours[1:3]] == [ours[1], ours[2]]
+
+
+def test_module_dict():
+    modules = nn.ModuleDict({"a": nn.ReLU(), "b": nn.Linear(2, 2)})
+    assert repr(modules) == repr(torch.nn.ModuleDict({"a": torch.nn.ReLU(), "b": torch.nn.Linear(2, 2)}))
+    assert [*modules] == [*modules.keys()] == ["a", "b"]
+    assert [m for _, m in modules.items()] == [*modules.values()]
+    modules["c"] = nn.Tanh()
+    modules.update({"a": nn.Sigmoid()})
+    assert isinstance(modules["a"], nn.Sigmoid)
+    assert "c" in modules
+    del modules["c"]
+    assert isinstance(modules.pop("a"), nn.Sigmoid)
+    assert len(modules) == 1
+    modules.clear()
+    assert len(modules) == 0
+    with pytest.raises(TypeError, match="cannot assign int as module 'x'"):
+        modules["x"] = 1
+
+
+def test_parameter_list():
+    parameters = nn.ParameterList([tg.ones(1), nn.Parameter(tg.zeros(2))])
+    assert [n for n, _ in parameters.named_parameters()] == ["0", "1"]
+    assert len(parameters) == 2
+    close(parameters[1], [0.0, 0.0])
+    assert [p.shape for p in parameters] == [(1,), (2,)]
+
+
+def test_identity_ignores_its_arguments(device):
+    x = tg.ones(2, device=device)
+    assert nn.Identity(54, unused=True)(x) is x
+    assert repr(nn.Identity()) == repr(torch.nn.Identity())
+
+
+def test_flatten_and_unflatten_agree(device, rng):
+    x = rng.normal(size=(2, 3, 4, 5))
+    for arguments in [(), (0,), (1, 2)]:
+        agree(nn.Flatten(*arguments), torch.nn.Flatten(*arguments), x, device=device)
+        assert repr(nn.Flatten(*arguments)) == repr(torch.nn.Flatten(*arguments))
+    for arguments in [(1, (3, 1)), (-1, (5, 1)), (2, (2, -1))]:
+        agree(nn.Unflatten(*arguments), torch.nn.Unflatten(*arguments), x, device=device)
+        assert repr(nn.Unflatten(*arguments)) == repr(torch.nn.Unflatten(*arguments))
