@@ -1,6 +1,6 @@
 """Layers, losses, their functional forms and initial weights, with the names of torch.nn."""
 
-from . import functional, init
+from . import functional, init, utils
 from .activation import (
     ELU,
     GELU,
@@ -90,4 +90,5 @@ __all__ = [
     "Upsample",
     "functional",
     "init",
+    "utils",
 ]
