@@ -20,6 +20,17 @@ _blocks, _table = float32[:, :, ::1], int64[::1]
 _compile: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
+@njit(void(_images, float32[:, :, :, :]), **_compile)
+def gather(y: np.ndarray, x: np.ndarray) -> None:  # pragma: no cover
+    """y = x, where x (N, H, W, C) lies in memory in another order: one image, which fits the cache, at a time."""
+    N, H, W, C = x.shape
+    for n in range(N):
+        for h in range(H):
+            for w in range(W):
+                for c in range(C):
+                    y[n, h, w, c] = x[n, h, w, c]
+
+
 @njit(**_compile)
 def _copy(padded: np.ndarray, x: np.ndarray, top: int, left: int) -> None:  # pragma: no cover
     H, W, C = x.shape

@@ -175,7 +175,12 @@ _NO_CHOICE = np.zeros((1, 1, 1, 1), np.uint8)
 
 def _nhwc(x: np.ndarray) -> np.ndarray:
     """x (N, C, H, W) as a contiguous (N, H, W, C) array; a view where it lies so already."""
-    return np.require(x.transpose(0, 2, 3, 1), requirements="CAW")
+    x = np.require(x.transpose(0, 2, 3, 1), requirements="AW")
+    if x.flags.c_contiguous or x.dtype != np.float32:
+        return np.ascontiguousarray(x)
+    y = np.empty(x.shape, x.dtype)
+    compiled.load("conv_compiled").gather(y, x)
+    return y
 
 
 def _room(y: np.ndarray, start: int, stop: int, channels: slice) -> np.ndarray:

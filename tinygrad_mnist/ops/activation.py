@@ -13,7 +13,13 @@ from .unary import erf, exp, sigmoid, tanh
 @op
 def relu(x: Variable) -> Any:
     """max(x, 0); its gradient at 0 is 0."""
-    return x.xp.maximum(x.array, 0), lambda g, y: masked(g, y.array > 0)
+    return x.kernels.relu(x.array), lambda g, y: relu_grad(g, y)
+
+
+@op
+def relu_grad(dy: Variable, y: Variable) -> Any:
+    """dy where y, the result of relu, is above 0; else 0."""
+    return dy.kernels.relu_grad(dy.array, y.array), lambda g: relu_grad(g, y)
 
 
 @op

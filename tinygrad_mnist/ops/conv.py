@@ -12,10 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..autograd import Variable, is_grad_enabled, op
-from .activation import relu
+from .activation import relu, relu_grad
 from .broadcast import sum
 from .index import getitem
-from .elementwise import masked
 from .pool import max_pool2d, max_pool2d_input_grad
 
 Pair = tuple[int, int]
@@ -90,7 +89,7 @@ def _fused_conv2d_relu(
 
     def before(g: Variable, y: Variable) -> Variable:
         """The gradient at the convolution's result."""
-        g = masked(g, y.array > 0)
+        g = relu_grad(g, y)
         if not pool:
             return g
         index = y.like(direct.flat_index(fused))

@@ -17,17 +17,18 @@ def _matmul(x: Variable, y: Variable) -> Any:
     """x (..., n, k) · y (..., k, m), leading dimensions broadcast."""
     x_shape, y_shape = x.shape, y.shape
     return (
-        _product(x.xp, x.array, y.array),
+        _product(x, y),
         lambda g: sum_to(matmul(g, transpose(y, -2, -1)), x_shape),
         lambda g: sum_to(matmul(transpose(x, -2, -1), g), y_shape),
     )
 
 
-def _product(xp: Any, x: Any, y: Any) -> Any:
+def _product(x: Variable, y: Variable) -> Any:
     """x @ y; float16 is multiplied in float32, for accuracy and because BLAS knows no float16."""
+    matmul = x.kernels.matmul
     if x.dtype == np.float16:
-        return xp.matmul(x.astype(np.float32), y.astype(np.float32)).astype(np.float16)
-    return xp.matmul(x, y)
+        return matmul(x.array.astype(np.float32), y.array.astype(np.float32)).astype(np.float16)
+    return matmul(x.array, y.array)
 
 
 def matmul(x: Variable, y: Variable) -> Variable:
@@ -55,6 +56,12 @@ def matmul(x: Variable, y: Variable) -> Variable:
         # One product of tall matrices instead of a batch: faster, and so is the gradient at y.
         rows = reshape(x, (-1 if x.array.size else int(np.prod(x.shape[:-1])), x.shape[-1]))
         return reshape(_matmul(rows, y), (*x.shape[:-1], y.shape[-1]))
+    try:
+        np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    except ValueError:
+        raise RuntimeError(
+            f"matmul: the batch dimensions of {tuple(x.shape)} and {tuple(y.shape)} must be equal or 1"
+        ) from None
     return _matmul(x, y)
 
 

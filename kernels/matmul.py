@@ -1,0 +1,26 @@
+"""The matrix product, shared out among our worker threads.
+
+NumPy's BLAS has threads of its own, but after a product they keep a core busy waiting for the next one, just
+when our workers want it. So large products are cut into blocks of rows or columns, one thread for each.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .parallel import for_blocks, get_num_threads
+
+SMALL = 2**18  # multiplications: below this BLAS itself uses one thread
+
+
+def matmul(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x (..., n, k) · y (..., k, m), leading dimensions broadcast."""
+    if x.ndim != 2 or y.ndim != 2 or x.size * y.shape[1] <= SMALL or get_num_threads() == 1:
+        return np.matmul(x, y)
+    n, m = x.shape[0], y.shape[1]
+    out = np.empty((n, m), np.result_type(x, y))
+    if n >= m:
+        for_blocks(lambda start, stop: np.matmul(x[start:stop], y, out=out[start:stop]), n)
+    else:
+        for_blocks(lambda start, stop: np.matmul(x, y[:, start:stop], out=out[:, start:stop]), m)
+    return out
