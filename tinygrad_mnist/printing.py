@@ -44,11 +44,11 @@ def to_string(x: Variable, name: str = "tensor") -> str:
     """`x` as PyTorch prints it: values, then what is not the default of device, dtype and history."""
     indent = len(name) + 1
     array = np.asarray(x.array.get() if hasattr(x.array, "get") else x.array)
-    text = "[]" if array.size == 0 else _nested(array, indent, _formatter(_shown(array)))
+    text = f"{name}(" + ("[]" if array.size == 0 else _nested(array, indent, *_formatter(_shown(array))))
     for suffix in _suffixes(x):
-        line = len(text) - text.rfind("\n") - 1 + (indent if "\n" not in text else 0)
+        line = len(text) - text.rfind("\n") + 1
         text += f",\n{' ' * indent}{suffix}" if line + len(suffix) + 2 > _options.linewidth else f", {suffix}"
-    return f"{name}({text})"
+    return f"{text})"
 
 
 def _suffixes(x: Variable) -> list[str]:
@@ -81,7 +81,7 @@ def _shown(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _nested(array: np.ndarray, indent: int, fmt: Callable[[Any], str]) -> str:
+def _nested(array: np.ndarray, indent: int, fmt: Callable[[Any], str], width: int) -> str:
     """The values in brackets, one row of the last axis a line (or more lines, if it is long)."""
     summarise = _summarised(array)
 
@@ -93,23 +93,23 @@ def _nested(array: np.ndarray, indent: int, fmt: Callable[[Any], str]) -> str:
             return fmt(a.item())
         edge = _options.edgeitems
         if summarise and len(a) > 2 * edge:
-            parts = [*rows(a[:edge], indent), "...", *rows(a[-edge:], indent)]
+            parts = [*rows(a[:edge], indent), " ..." if a.ndim == 1 else "...", *rows(a[-edge:], indent)]
         else:
             parts = rows(a, indent)
         if a.ndim > 1:
             return "[" + ("," + "\n" * (a.ndim - 1) + " " * (indent + 1)).join(parts) + "]"
-        per_line = max(1, (_options.linewidth - indent) // (len(max(parts, key=len)) + 2))
+        per_line = max(1, (_options.linewidth - indent) // (width + 2))
         lines = [", ".join(parts[i : i + per_line]) for i in range(0, len(parts), per_line)]
         return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
 
     return write(array, indent)
 
 
-def _formatter(shown: np.ndarray) -> Callable[[Any], str]:
-    """How one element is written, so that all are equally wide and precise."""
+def _formatter(shown: np.ndarray) -> tuple[Callable[[Any], str], int]:
+    """How one element is written, so that all are equally wide and precise; and how wide."""
     if shown.dtype.kind != "f":
         width = max(len(str(v)) for v in shown.ravel().tolist())
-        return lambda v: str(v).rjust(width)
+        return lambda v: str(v).rjust(width), width
     values = shown.astype(np.float64).ravel()
     values = values[np.isfinite(values) & (values != 0)]
     kind = _notation(np.abs(values))
@@ -120,7 +120,7 @@ def _formatter(shown: np.ndarray) -> Callable[[Any], str]:
         return f"{v:.{_options.precision}{kind}}"
 
     width = max((len(plain(v)) for v in values.tolist()), default=1)
-    return lambda v: plain(v).rjust(width)
+    return lambda v: plain(v).rjust(width), width
 
 
 def _notation(sizes: np.ndarray) -> str:
@@ -132,5 +132,5 @@ def _notation(sizes: np.ndarray) -> str:
         scientific = False
     else:
         smallest, largest = sizes.min(), sizes.max()
-        scientific = largest / smallest > 1000 or largest > 1e8 or (not whole and smallest < 1e-4)
+        scientific = largest > 1000 * smallest or largest > 1e8 or (not whole and smallest < 1e-4)
     return "e" if scientific else "whole" if whole else "f"

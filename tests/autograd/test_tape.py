@@ -102,3 +102,9 @@ def test_where_gradients_meet_memory_layout_is_kept():
     (x.permute(2, 0, 1) * 2).sum().backward()
     assert x.grad.shape == x.shape
     assert x.grad.tolist() == (tg.ones(2, 3, 4) * 2).tolist()
+
+
+def test_a_bare_variable():
+    x = Variable.wrap(np.ones((2, 3)))
+    assert (x.shape, x.ndim, x.dtype, x.device) == ((2, 3), 2, tg.float64, "cpu")
+    assert isinstance(x.detach(), tg.Tensor)
