@@ -103,8 +103,8 @@ def test_format():
 
 
 def test_size():
-    size = tg.ones(2, 3, 4).shape
+    size, more = tg.ones(2, 3, 4).shape, (5,)
     assert repr(size) == repr(torch.ones(2, 3, 4).shape).removeprefix("torch.")
-    assert (size.numel(), size[1:], size[-1], size + (5,)) == (24, (3, 4), 4, (2, 3, 4, 5))
+    assert (size.numel(), size[1:], size[-1], size + more) == (24, (3, 4), 4, (2, 3, 4, 5))
     assert isinstance(size[1:], tg.Size)
-    assert isinstance(size + (5,), tg.Size)
+    assert isinstance(size + more, tg.Size)

@@ -73,7 +73,8 @@ def test_distributions():
     tolerance = 5 / n**0.5  # five standard errors of numbers of standard deviation 1
     u, z = tg.rand(n, generator=g), tg.randn(n, generator=g)
     assert abs(u.mean().item() - 0.5) < tolerance * 0.29
-    assert (u.min() >= 0) and (u.max() < 1)
+    assert (u.min() >= 0)
+    assert (u.max() < 1)
     assert abs(z.mean().item()) < tolerance
     assert abs(z.std().item() - 1) < tolerance
     assert abs(tg.bernoulli(tg.full((n,), 0.3), generator=g).mean().item() - 0.3) < tolerance * 0.46

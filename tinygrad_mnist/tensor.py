@@ -254,7 +254,7 @@ class Tensor(InPlaceOps):
 
     def __contains__(self, element: Any) -> Any:
         if not isinstance(element, Variable | bool | int | float | np.generic):
-            raise TypeError(f"'in' looks for a number or a tensor in a tensor, got {type(element).__qualname__}")
+            raise RuntimeError(f"'in' looks for a number or a tensor in a tensor, got {type(element).__qualname__}")
         return bool((self == element).array.any())
 
     def __repr__(self) -> str:

@@ -1,0 +1,41 @@
+"""What `import tinygrad_mnist` does: little, quickly, in silence."""
+
+import subprocess
+import sys
+
+import pytest
+
+import tinygrad_mnist as tg
+
+OPTIONAL = ["cupy", "filelock", "matplotlib", "numba", "PIL", "requests", "safetensors", "threadpoolctl", "torch", "tqdm"]
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+
+
+def test_nothing_optional_is_imported_and_nothing_printed():
+    found = run(f"import sys, tinygrad_mnist; print([m for m in {OPTIONAL} if m in sys.modules])")
+    assert (found.stdout, found.stderr) == ("[]\n", "")
+
+
+def test_import_time():
+    """At most 0.15 s more than NumPy: the best of five, since other processes may keep the machine busy."""
+    code = (
+        "import time, numpy; start = time.perf_counter(); import tinygrad_mnist; print(time.perf_counter() - start)"
+    )
+    assert min(float(run(code).stdout) for _ in range(5)) < 0.15
+
+
+def test_submodules_are_attributes():
+    code = (
+        "import tinygrad_mnist as tg; tg.nn.functional; tg.optim.lr_scheduler; tg.utils.data.DataLoader;"
+        "tg.datasets.MNIST; tg.transforms.Compose; tg.models; tg.autograd.Function; tg.cuda.is_available();"
+        "print(tg.tensor([1.0]), tg.float32, tg.get_num_threads() > 0)"
+    )
+    assert run(code).stdout == "tensor([1.]) float32 True\n"
+
+
+def test_unknown_names():
+    with pytest.raises(AttributeError, match="module 'tinygrad_mnist' has no attribute 'nonsense'"):
+        tg.nonsense
