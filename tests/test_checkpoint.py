@@ -257,10 +257,27 @@ def test_a_header_without_metadata() -> None:
 
 
 @pytest.mark.parametrize("new_format", [True, False])
-def test_pytorch_files_are_recognised(tmp_path: Path, new_format: bool) -> None:
-    torch.save({"w": torch.ones(2)}, tmp_path / "model.pth", _use_new_zipfile_serialization=new_format)
-    with pytest.raises(CheckpointError, match=r"model\.pth is a file of PyTorch's torch\.save"):
+def test_pytorch_files_are_read(tmp_path: Path, new_format: bool) -> None:
+    torch.save({"w": torch.ones(2), "epoch": 3}, tmp_path / "model.pth", _use_new_zipfile_serialization=new_format)
+    got = load(tmp_path / "model.pth")
+    assert got["w"].tolist() == [1, 1]
+    assert got["epoch"] == 3
+    torch.save({"w": torch.nn.Linear(2, 2)}, tmp_path / "model.pth", _use_new_zipfile_serialization=new_format)
+    with pytest.raises(CheckpointError, match=r"model\.pth, a file of PyTorch's torch\.save, .*linear\.Linear"):
         load(tmp_path / "model.pth")
+
+
+def test_exported_state_dicts_are_read_by_torch(tmp_path: Path) -> None:
+    save({"a.weight": np.eye(2, dtype=np.float32), "n": np.array(3)}, tmp_path / "model.pth", format="torch")
+    state = torch.load(tmp_path / "model.pth", weights_only=True)
+    assert state["a.weight"].tolist() == [[1, 0], [0, 1]]
+    assert state["n"].item() == 3
+    for obj in ([1], {"epoch": 3}, {3: np.zeros(1)}):
+        with pytest.raises(TypeError):
+            save(obj, tmp_path / "model.pth", format="torch")
+    with pytest.raises(ValueError, match="got 'onnx'"):
+        save({}, tmp_path / "model.pth", format="onnx")
+    assert torch.load(tmp_path / "model.pth", weights_only=True)["n"] == 3
 
 
 def test_missing_file(tmp_path: Path) -> None:

@@ -21,6 +21,13 @@ DTYPES = [
     torch.float64, torch.float32, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8,
     torch.bool, torch.uint16, torch.uint32, torch.uint64,
 ]  # fmt: skip
+
+
+def read(path: Path) -> object:
+    with path.open("rb") as file:
+        return torch_file.read(file)
+
+
 FORMATS = {"zip": True, "legacy": False}
 
 
@@ -39,7 +46,7 @@ def save(request: pytest.FixtureRequest, tmp_path: Path):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_every_dtype(save, dtype: torch.dtype) -> None:
     x = (torch.arange(6) % 2 if dtype is torch.bool else torch.arange(6)).to(dtype).reshape(2, 3)
-    got = torch_file.read(save({"x": x}))["x"]
+    got = read(save({"x": x}))["x"]
     assert str(got.dtype) == str(dtype).removeprefix("torch.")
     assert np.array_equal(got, x.numpy())
     assert got.flags.writeable
@@ -47,7 +54,7 @@ def test_every_dtype(save, dtype: torch.dtype) -> None:
 
 def test_bfloat16_becomes_float32(save) -> None:
     x = torch.randn(7).bfloat16()
-    got = torch_file.read(save(x))
+    got = read(save(x))
     assert got.dtype == np.float32
     assert np.array_equal(got, x.float().numpy())
 
@@ -55,7 +62,7 @@ def test_bfloat16_becomes_float32(save) -> None:
 def test_state_dict_of_a_model(save) -> None:
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.BatchNorm2d(3), torch.nn.Linear(2, 2))
     state = model.state_dict()
-    got = torch_file.read(save(state))
+    got = read(save(state))
     assert list(got) == list(state)
     assert all(np.array_equal(got[name], value.numpy()) for name, value in state.items())
 
@@ -64,18 +71,18 @@ def test_state_dict_of_a_model(save) -> None:
 def test_nested_containers_and_numbers(tmp_path: Path, protocol: int) -> None:
     obj = {"a": [1, 2.5, -(2**70), "text", None, True, (), (3, [4])], "b": OrderedDict(x={1, 2}), 7: b"bytes", "c": {}}
     torch.save(obj, tmp_path / "x.pt", pickle_protocol=protocol)
-    assert torch_file.read(tmp_path / "x.pt") == obj
+    assert read(tmp_path / "x.pt") == obj
 
 
 def test_opcodes_of_the_first_protocol(tmp_path: Path) -> None:
     text = b"(dp0\nVa\np1\n(lp2\nI1\naF2.5\naNas(I7\nVseven\nd0."
     assert pickle.loads(text.replace(b"(I7\nVseven\nd0", b"")) == {"a": [1, 2.5, None]}
-    assert torch_file.read(write_zip(tmp_path, text, {})) == {"a": [1, 2.5, None]}
+    assert read(write_zip(tmp_path, text, {})) == {"a": [1, 2.5, None]}
 
 
 def test_parameters_sizes_and_devices(save) -> None:
     p = torch.nn.Parameter(torch.ones(2, 3))
-    got = torch_file.read(save({"p": p, "size": p.shape, "device": torch.device("cuda", 1)}))
+    got = read(save({"p": p, "size": p.shape, "device": torch.device("cuda", 1)}))
     assert np.array_equal(got["p"], np.ones((2, 3)))
     assert got["size"] == (2, 3)
     assert got["device"] == "cuda:1"
@@ -86,14 +93,14 @@ def test_optimizer_state(save) -> None:
     optimizer = torch.optim.Adam(model.parameters())
     model(torch.ones(1, 2)).sum().backward()
     optimizer.step()
-    got = torch_file.read(save(optimizer.state_dict()))
+    got = read(save(optimizer.state_dict()))
     assert np.array_equal(got["state"][0]["exp_avg"], optimizer.state_dict()["state"][0]["exp_avg"].numpy())
     assert got["param_groups"][0]["lr"] == 0.001
 
 
 def test_views_share_memory(save) -> None:
     x = torch.randn(4, 5)
-    got = torch_file.read(save({"x": x, "t": x.t()[1:, ::2], "row": x[2], "scalar": x[1, 1], "none": x[:0]}))
+    got = read(save({"x": x, "t": x.t()[1:, ::2], "row": x[2], "scalar": x[1, 1], "none": x[:0]}))
     assert np.array_equal(got["t"], x.t()[1:, ::2].numpy())
     assert np.array_equal(got["row"], x[2].numpy())
     assert got["scalar"] == x[1, 1].item()
@@ -103,7 +110,7 @@ def test_views_share_memory(save) -> None:
 
 
 def test_expanded_tensor(save) -> None:
-    got = torch_file.read(save(torch.tensor([2.0]).expand(3, 4)))
+    got = read(save(torch.tensor([2.0]).expand(3, 4)))
     assert np.array_equal(got, np.full((3, 4), 2.0))
 
 
@@ -123,7 +130,7 @@ def test_any_view(tmp_path: Path, sizes, permuted, start, step, new) -> None:
     if axes:
         view = view[start::step]
     torch.save(view, tmp_path / "x.pt", _use_new_zipfile_serialization=new)
-    assert np.array_equal(torch_file.read(tmp_path / "x.pt"), view.numpy())
+    assert np.array_equal(read(tmp_path / "x.pt"), view.numpy())
 
 
 @pytest.mark.parametrize("storage", ["FloatStorage", "LongStorage"])
@@ -131,7 +138,7 @@ def test_cuda_tensors_arrive_on_the_cpu(tmp_path: Path, storage: str) -> None:
     key = ("storage", getattr(torch, storage), "0", "cuda:0", 3)
     path = write_zip(tmp_path, rebuild_pickle(key, 0, (3,), (1,)), {"data/0": np.arange(3, dtype=np.float32).tobytes()}
                      if storage == "FloatStorage" else {"data/0": np.arange(3).tobytes()})
-    assert np.array_equal(torch_file.read(path), np.arange(3))
+    assert np.array_equal(read(path), np.arange(3))
 
 
 # What a hostile or damaged file may hold. Each is written by hand: torch would not.
@@ -215,9 +222,8 @@ def test_names_outside_the_list_are_refused_by_name(
         path.write_bytes(b"".join(map(dump, head)) + evil + dump([]))
     else:
         path = write_zip(tmp_path, evil, {})
-    with pytest.raises(TorchFileError, match=f"{module}.{name}".replace(".", r"\.")) as caught:
-        torch_file.read(path)
-    assert str(path) in str(caught.value)
+    with pytest.raises(TorchFileError, match=f"{module}.{name}".replace(".", r"\.")):
+        read(path)
     assert not Path("ran").exists()
 
 
@@ -225,7 +231,7 @@ def test_the_first_pickle_of_a_legacy_file_can_call_nothing(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.pth").write_bytes(dump(Named("os", "system", "touch ran")))
     with pytest.raises(TorchFileError, match=r"os\.system"):
-        torch_file.read(tmp_path / "x.pth")
+        read(tmp_path / "x.pth")
     assert not Path("ran").exists()
 
 
@@ -278,14 +284,14 @@ def test_the_first_pickle_of_a_legacy_file_can_call_nothing(tmp_path: Path, monk
 )
 def test_impossible_contents_are_refused(tmp_path: Path, pickled: bytes, entries: dict, message: str) -> None:
     with pytest.raises(TorchFileError, match=message):
-        torch_file.read(write_zip(tmp_path, pickled, entries))
+        read(write_zip(tmp_path, pickled, entries))
 
 
 def test_compressed_entries_are_refused(tmp_path: Path) -> None:
     zeros = {"data/0": bytes(1 << 24)}
     path = write_zip(tmp_path, rebuild_pickle(key(1 << 22), 0, (1,), (1,)), zeros, zipfile.ZIP_DEFLATED)
     with pytest.raises(TorchFileError, match="compressed"):
-        torch_file.read(path)
+        read(path)
 
 
 @pytest.mark.parametrize(
@@ -294,14 +300,14 @@ def test_compressed_entries_are_refused(tmp_path: Path) -> None:
 )
 def test_other_zips_from_torch(tmp_path: Path, entries: dict, message: str) -> None:
     with pytest.raises(TorchFileError, match=message):
-        torch_file.read(write_zip(tmp_path, dump({}), entries))
+        read(write_zip(tmp_path, dump({}), entries))
 
 
 def test_a_zip_that_is_something_else(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("hello.txt", "hello")
     with pytest.raises(TorchFileError, match=r"no data\.pkl"):
-        torch_file.read(tmp_path / "x.zip")
+        read(tmp_path / "x.zip")
 
 
 LEGACY_HEAD = [torch_file.LEGACY_MAGIC, 1001, {"little_endian": True}]
@@ -345,12 +351,12 @@ LEGACY_HEAD = [torch_file.LEGACY_MAGIC, 1001, {"little_endian": True}]
 def test_damaged_legacy_files(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(TorchFileError, match=message):
-        torch_file.read(tmp_path / "x.pth")
+        read(tmp_path / "x.pth")
 
 
 def test_whole_models_are_refused(save) -> None:
     with pytest.raises(TorchFileError, match=r"torch\.nn\.modules\.linear\.Linear"):
-        torch_file.read(save(torch.nn.Linear(2, 2)))
+        read(save(torch.nn.Linear(2, 2)))
 
 
 @given(data=st.data())
@@ -367,7 +373,7 @@ def test_damage_anywhere_is_an_error_or_harmless(tmp_path: Path, data, new: bool
             content[data.draw(st.integers(0, len(content) - 1), "at")] = data.draw(st.integers(0, 255), "byte")
     path.write_bytes(content)
     try:
-        got = torch_file.read(path)
+        got = read(path)
     except TorchFileError:
         return
     assert isinstance(got, (dict, list, tuple, set, np.ndarray, int, float, str, bytes, type(None)))
@@ -379,7 +385,7 @@ def test_a_real_checkpoint_of_others() -> None:
     path = Path(folder) / "resnet20-12fca82f.th"
     if not path.exists():
         pytest.skip(f"{path.name} is not on this machine; name its folder in TINYGRAD_MNIST_CHECKPOINTS")
-    got, expected = torch_file.read(path), torch.load(path, map_location="cpu")
+    got, expected = read(path), torch.load(path, map_location="cpu")
     assert got["best_prec1"] == expected["best_prec1"]
     assert list(got["state_dict"]) == list(expected["state_dict"])
     assert all(np.array_equal(got["state_dict"][k], v.numpy()) for k, v in expected["state_dict"].items())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 import secrets
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+
+from . import torch_export, torch_file
 
 try:
     import fcntl
@@ -49,8 +52,10 @@ class CheckpointError(RuntimeError):
     """A file is not a checkpoint, or no longer a whole one; the message names it and says what to do."""
 
 
-def save(obj: Any, f: str | os.PathLike[str] | BinaryIO) -> None:
+def save(obj: Any, f: str | os.PathLike[str] | BinaryIO, *, format: str = "safetensors") -> None:
     """Write `obj` to the file `f` (a path, or something with `write`), durably.
+
+    With format="torch", which takes a state dict {name: tensor} only, `torch.load(f, weights_only=True)` reads it.
 
     `obj` is made of dicts, lists and tuples that hold tensors (of any library), NumPy arrays, numbers, strings,
     bools and None. Tensors that share memory are stored each on its own. A path gets the new content all at once
@@ -64,7 +69,9 @@ def save(obj: Any, f: str | os.PathLike[str] | BinaryIO) -> None:
     ...     load(f"{folder}/model.pt")
     {'weight': array([[1., 1.]]), 'epoch': 3}
     """
-    data = to_bytes(obj)
+    if format not in ("safetensors", "torch"):
+        raise ValueError(f"save: expected format 'safetensors' or 'torch', got {format!r}")
+    data = to_bytes(obj) if format == "safetensors" else to_torch_bytes(obj)
     if hasattr(f, "write"):
         f.write(data)
     else:
@@ -74,7 +81,8 @@ def save(obj: Any, f: str | os.PathLike[str] | BinaryIO) -> None:
 def load(f: str | os.PathLike[str] | BinaryIO) -> Any:
     """What `save` wrote to `f` (a path, or something with `read`), with NumPy arrays for its tensors.
 
-    Any other safetensors file gives a dict of arrays. Nothing in a file is ever executed.
+    Any other safetensors file gives a dict of arrays, a file of torch.save what was in it, if that is tensors and
+    plain containers. Nothing in a file is ever executed.
 
     Raises CheckpointError that says what is wrong with the content, OSError if the file cannot be read.
     """
@@ -104,8 +112,22 @@ def to_bytes(obj: Any) -> bytes:
     return serialize(arrays, {**metadata, CHECKSUM: _checksum(arrays, metadata)})
 
 
+def to_torch_bytes(obj: Any) -> bytes:
+    """A state dict as the content of a file of torch.save."""
+    if not isinstance(obj, Mapping) or not all(isinstance(key, str) for key in obj):
+        raise TypeError("save: format='torch' takes a state dict, {name: tensor}; others are saved as safetensors")
+    file = io.BytesIO()
+    torch_export.write({name: _as_array(value, name) for name, value in obj.items()}, file)
+    return file.getvalue()
+
+
 def from_bytes(data: bytes, name: str) -> Any:
-    """The object in the content `data` of a safetensors file; `name` is what error messages call it."""
+    """The object in the content `data` of a file; `name` is what error messages call it."""
+    if torch_file.is_torch_file(data):
+        try:
+            return torch_file.read(io.BytesIO(data))
+        except torch_file.TorchFileError as error:
+            raise CheckpointError(f"{name}, a file of PyTorch's torch.save, cannot be read: {error}") from error
     arrays, metadata = _parse(data, name)
     if metadata.get("format") != FORMAT and CHECKSUM not in metadata:
         return arrays  # another library's
@@ -196,11 +218,6 @@ def _parse(data: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str, str
 
     if not data:
         raise CheckpointError(f"{name} is empty (0 bytes): what wrote it was stopped; take an earlier checkpoint")
-    if data.startswith((b"PK\x03\x04", b"\x80")) and data[8:9] != b"{":  # where a safetensors header begins
-        raise CheckpointError(
-            f"{name} is a file of PyTorch's torch.save (a pickle), and pickles are not read here. Where PyTorch is "
-            "installed, convert it: safetensors.torch.save_file(torch.load(path, weights_only=True), 'new.safetensors')"
-        )
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > len(data) - 8:
         raise CheckpointError(

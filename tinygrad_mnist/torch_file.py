@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -20,6 +20,11 @@ import numpy as np
 from .torch_pickle import Name, UnsafePickleError, read_pickle
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+# What a damaged file makes zipfile and the pickle machine raise: a bad name, a feature or a password asked for, ...
+_DAMAGE = (
+    UnsafePickleError, zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError, RuntimeError, OverflowError,
+    EOFError, struct.error, zlib.error,
+)  # fmt: skip
 # A view may repeat elements (stride 0), so that a small file could ask for any amount of memory.
 MOST_REPEATED = 1 << 24
 
@@ -96,20 +101,25 @@ class _View:
         return np.lib.stride_tricks.as_strided(data[self.offset :] if count else data[:0], self.size, strides)
 
 
-def read(path: str | Path) -> Any:
+def is_torch_file(data: bytes) -> bool:
+    """Whether a file that begins with `data` (9 bytes or more) is one of PyTorch's, by its first bytes."""
+    return data.startswith((b"PK\x03\x04", b"\x80")) and data[8:9] != b"{"  # where a safetensors header begins
+
+
+def read(file: IO[bytes]) -> Any:
     """The object in a PyTorch file: dicts, lists and tuples, with a NumPy array for each tensor.
 
     Tensors that share a storage share memory. CUDA tensors arrive on the CPU; bfloat16 becomes float32.
     Raises TorchFileError, which says what is wrong, for anything else.
     """
-    path = Path(path)
     try:
-        with path.open("rb") as file:
-            read_format = _read_zip if file.read(4) == b"PK\x03\x04" else _read_legacy
-            file.seek(0)
-            return read_format(file)
-    except (UnsafePickleError, TorchFileError, zipfile.BadZipFile, EOFError, struct.error) as error:
-        raise TorchFileError(f"{path}: cannot be loaded: {error}") from error
+        read_format = _read_zip if file.read(4) == b"PK\x03\x04" else _read_legacy
+        file.seek(0)
+        return read_format(file)
+    except TorchFileError:
+        raise
+    except _DAMAGE as error:
+        raise TorchFileError(str(error)) from error
 
 
 def _read_zip(file: IO[bytes]) -> Any:
