@@ -26,9 +26,9 @@ class CNN(nn.Module):
         self.fc2 = nn.Linear(128, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.conv1(x))  # (N, 32, 26, 26)
-        x = F.relu(self.conv2(x))  # (N, 64, 24, 24)
-        x = self.dropout1(F.max_pool2d(x, 2))  # (N, 64, 12, 12)
+        x = self.conv1(x, then="relu")  # (N, 32, 26, 26)
+        x = self.conv2(x, then="relu_pool")  # (N, 64, 24, 24), pooled to (N, 64, 12, 12)
+        x = self.dropout1(x)
         x = F.relu(self.fc1(x.flatten(1)))  # (N, 128)
         return self.fc2(self.dropout2(x))
 

@@ -25,8 +25,8 @@ class LeNet5(nn.Module):
         self.fc3 = nn.Linear(84, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.max_pool2d(F.relu(self.conv1(x)), 2)  # (N, 6, 14, 14)
-        x = F.max_pool2d(F.relu(self.conv2(x)), 2)  # (N, 16, 5, 5)
+        x = self.conv1(x, then="relu_pool")  # (N, 6, 14, 14)
+        x = self.conv2(x, then="relu_pool")  # (N, 16, 5, 5)
         x = F.relu(self.fc1(x.flatten(1)))  # (N, 120)
         x = F.relu(self.fc2(x))  # (N, 84)
         return self.fc3(x)

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, overload
 
 from ..tensor import Tensor
+from .activation import ReLU
+from .conv import Conv2d
 from .module import Module, layout
 from .parameter import Parameter
+from .pool import MaxPool2d
 
 
 class _Numbered(Module):
@@ -68,6 +71,21 @@ class _Numbered(Module):
         return module
 
 
+def _fused(modules: list[Module]) -> tuple[int, str | None]:
+    """How many of the first modules a convolution can do by itself, and its argument `then`; else 1 and None."""
+    kinds = [type(module) for module in modules[:3]]
+    if kinds[:2] != [Conv2d, ReLU] or any(m._forward_hooks or m._forward_pre_hooks for m in modules[:3]):
+        return 1, None
+    if kinds[2:] == [MaxPool2d] and _is_plain_2x2(modules[2]):
+        return 3, "relu_pool"
+    return 2, "relu"
+
+
+def _is_plain_2x2(pool: MaxPool2d) -> bool:
+    two = all(size in (2, (2, 2)) for size in (pool.kernel_size, pool.stride))
+    return two and pool.padding in (0, (0, 0)) and pool.dilation in (1, (1, 1)) and not (pool.return_indices or pool.ceil_mode)
+
+
 class Sequential(_Numbered):
     """Modules called one after another; from an OrderedDict they get its names.
 
@@ -90,9 +108,12 @@ class Sequential(_Numbered):
             self.add_module(str(name), module)
 
     def forward(self, input: Any) -> Any:
-        """input through each module in turn."""
-        for module in self:
-            input = module(input)
+        """input through each module in turn; Conv2d, ReLU and MaxPool2d(2) in one pass over memory."""
+        modules = list(self)
+        while modules:
+            steps, then = _fused(modules)
+            input = modules[0](input, then=then) if then else modules[0](input)
+            del modules[:steps]
         return input
 
     def __getitem__(self, index: int | slice) -> Any:

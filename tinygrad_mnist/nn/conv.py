@@ -110,12 +110,12 @@ class Conv2d(_Conv):
             dilation, groups, bias, padding_mode, device, dtype,
         )  # fmt: skip
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The images after convolution."""
+    def forward(self, input: Tensor, then: str | None = None) -> Tensor:
+        """The images after convolution, and after `then`: see F.conv2d."""
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             input, padding = F.pad(input, self._around(), mode=self.padding_mode), 0
-        return F.conv2d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return F.conv2d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups, then=then)
 
     def _around(self) -> tuple[int, int, int, int]:
         """(left, right, top, bottom) padding in pixels."""

@@ -39,11 +39,15 @@ def conv2d(
     padding: int | Pair | str = 0,
     dilation: int | Pair = 1,
     groups: int = 1,
+    *,
+    then: str | None = None,
 ) -> Tensor:
     """Cross-correlate images (N, C, H, W) with a weight (O, C/G, KH, KW): (N, O, OH, OW).
 
     OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1. `padding` may be 'valid' (none) or
     'same' (OH = H, with stride 1; where the total is odd, the last row and column get one more).
+    `then` does what follows in the same pass over memory, which is faster: "relu", or "relu_pool" for ReLU and
+    2×2 max pooling. (PyTorch does not have it; nn.Sequential finds it by itself.)
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv2d.html
 
     >>> from tinygrad_mnist import ones
@@ -68,7 +72,15 @@ def conv2d(
             f"the kernel covers {reach} pixels but the padded input has only {padded} (input {tuple(input.shape)}); "
             "use larger images, more padding, or fewer pooling layers before this one"
         )
-    return like_input(ops.conv2d(x, weight, bias, steps, before, dilations, groups), input)
+    geometry = steps, before, dilations, groups
+    if then is None:
+        return like_input(ops.conv2d(x, weight, bias, *geometry), input)
+    if then not in ("relu", "relu_pool"):
+        raise ValueError(f"then: expected 'relu', 'relu_pool' or None, got {then!r}")
+    size = tuple((p - r) // s + 1 for p, r, s in zip(padded, reach, steps, strict=True))
+    if then == "relu_pool" and min(size) < 2:
+        raise RuntimeError(f"2x2 pooling needs at least 2 pixels, but the convolution gives {size}")
+    return like_input(ops.conv2d_relu(x, weight, bias, *geometry, then == "relu_pool"), input)
 
 
 def conv_transpose2d(
