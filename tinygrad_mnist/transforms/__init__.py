@@ -4,7 +4,16 @@ An image is an array (H, W) or (H, W, C), as datasets give it, a PIL image, or a
 array (N, H, W, C) or a Tensor (N, C, H, W). A transform that takes batches too has `batched = True`.
 """
 
-from .compose import Compose, Lambda
-from .convert import ConvertImageDtype, Normalize, PILToTensor, ToTensor
+from .compose import Compose, Lambda, RandomApply
+from .convert import ConvertImageDtype, Grayscale, Normalize, PILToTensor, ToTensor
+from .crop import CenterCrop, Pad, RandomCrop, RandomErasing, RandomHorizontalFlip, RandomVerticalFlip
+from .images import InterpolationMode
+from .resize import GaussianBlur, RandomResizedCrop, Resize
+from .warp import ElasticTransform, RandomAffine, RandomPerspective, RandomRotation
 
-__all__ = ["Compose", "ConvertImageDtype", "Lambda", "Normalize", "PILToTensor", "ToTensor"]
+__all__ = [
+    "CenterCrop", "Compose", "ConvertImageDtype", "ElasticTransform", "GaussianBlur", "Grayscale", "InterpolationMode",
+    "Lambda", "Normalize", "PILToTensor", "Pad", "RandomAffine", "RandomApply", "RandomCrop", "RandomErasing",
+    "RandomHorizontalFlip", "RandomPerspective", "RandomResizedCrop", "RandomRotation", "RandomVerticalFlip", "Resize",
+    "ToTensor",
+]  # fmt: skip

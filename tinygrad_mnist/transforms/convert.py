@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,41 +9,17 @@ import numpy as np
 
 from .. import backend, creation, dtypes
 from ..tensor import Tensor
-
-# What torchvision reads PIL's modes of more than 8 bits as.
-_PIL_DTYPES: dict[str, Any] = {"I": np.int32, "I;16": np.int16, "F": np.float32}
+from .images import ImageTransform, channels_first, check_array, is_pil, pil_to_array
 
 
-def is_pil(image: Any) -> bool:
-    """Whether `image` is a PIL image; PIL is not imported to find out."""
-    pil = sys.modules.get("PIL.Image")
-    return pil is not None and isinstance(image, pil.Image)
-
-
-def _to_array(pic: Any, name: str) -> Any:
-    """A PIL image or an array as an array (H, W), (H, W, C) or (N, H, W, C)."""
+def _to_planes(pic: Any, name: str) -> Any:
+    """A PIL image, or an array (H, W), (H, W, C) or (N, H, W, C), with its channels first; a view."""
     if is_pil(pic):
-        array = np.array(pic, _PIL_DTYPES.get(pic.mode, np.uint8))
-        return array * np.uint8(255) if pic.mode == "1" else array
+        pic = pil_to_array(pic)
     if isinstance(pic, Tensor):
         raise TypeError(f"{name}: pic should be a PIL image or an array, got a Tensor; it needs no conversion")
-    try:
-        backend.of(pic)
-    except TypeError as error:
-        raise TypeError(f"{name}: pic should be a PIL image or an array, got {type(pic).__name__}") from error
-    if pic.ndim not in (2, 3, 4):
-        raise ValueError(
-            f"{name}: expected an image (H, W) or (H, W, C), or a batch of images (N, H, W, C), "
-            f"got {pic.ndim} dimensions: {pic.shape}"
-        )
-    return pic
-
-
-def _channels_first(array: Any) -> Any:
-    """(H, W) as (1, H, W), (H, W, C) as (C, H, W), (N, H, W, C) as (N, C, H, W); a view."""
-    if array.ndim == 2:
-        return array[None]
-    return array.swapaxes(-1, -3).swapaxes(-1, -2)
+    check_array(pic, name)
+    return pic[None] if pic.ndim == 2 else channels_first(pic)
 
 
 class ToTensor:
@@ -63,7 +38,7 @@ class ToTensor:
     batched = True
 
     def __call__(self, pic: Any) -> Tensor:
-        x = _channels_first(_to_array(pic, "ToTensor"))
+        x = _to_planes(pic, "ToTensor")
         if x.dtype != np.uint8:
             return creation.wrap(x.copy(order="C"))
         x = x.astype(dtypes.get_default_dtype(), order="C")
@@ -83,7 +58,7 @@ class PILToTensor:
     batched = True
 
     def __call__(self, pic: Any) -> Tensor:
-        return creation.wrap(_channels_first(_to_array(pic, "PILToTensor")).copy(order="C"))
+        return creation.wrap(_to_planes(pic, "PILToTensor").copy(order="C"))
 
     def __repr__(self) -> str:
         return "PILToTensor()"
@@ -184,3 +159,30 @@ class Normalize:
 
     def __repr__(self) -> str:
         return f"Normalize(mean={self.mean}, std={self.std})"
+
+
+class Grayscale(ImageTransform):
+    """Images of 3 channels (red, green, blue) or 1 as gray ones of `num_output_channels`, 1 or 3 equal ones.
+
+    gray = 0.299 red + 0.587 green + 0.114 blue, for integers rounded as Pillow does.
+
+    Source: https://docs.pytorch.org/vision/stable/generated/torchvision.transforms.Grayscale.html
+
+    >>> Grayscale()(np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8)).tolist()
+    [[[76], [29]]]
+    """
+
+    def __init__(self, num_output_channels: int = 1):
+        if num_output_channels not in (1, 3):
+            raise ValueError(f"Grayscale: num_output_channels should be either 1 or 3, got {num_output_channels}")
+        self.num_output_channels = num_output_channels
+
+    def apply(self, x: Any) -> Any:
+        if x.shape[1] not in (1, 3):
+            raise ValueError(f"Grayscale: expected images of 1 or 3 channels, got {x.shape[1]}")
+        if x.shape[1] == 3 and x.dtype.kind == "f":
+            x = 0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:]
+        elif x.shape[1] == 3:
+            red, green, blue = x.astype(np.int64).swapaxes(0, 1)  # each (N, H, W); the weights are in 65,536ths
+            x = ((19595 * red + 38470 * green + 7471 * blue + 2**15) >> 16).astype(x.dtype)[:, None]
+        return backend.of(x).xp.repeat(x, self.num_output_channels, axis=1)
