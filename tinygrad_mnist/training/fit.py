@@ -17,7 +17,7 @@ from .checkpoints import CheckpointManager
 from .early_stopping import EarlyStopping
 from .interrupt import Interrupted, InterruptGuard
 from .report import History, Row, figures, progress_bar, show
-from .step import Loss, RunningMean, evaluate, train_step
+from .step import Loss, RunningMean, mean_over, train_step
 
 STEPS_PER_ROW = 10  # the loss is read from the device, and checked, this often
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
@@ -186,17 +186,16 @@ class _Run:
     def end_epoch(self, epochs: int, guard: InterruptGuard) -> None:
         """Validate, save, and print how the epoch went."""
         at, row = self.at, self.row("train", self.in_epoch, self.at.epoch_began)
-        loss = row["loss"]
         text = f"epoch {at.epoch + 1}/{epochs}: {figures(row)}, {row['seconds'] - at.epoch_began:.0f} s"
         if self.valid_loader is not None:
-            loss, accuracy = evaluate(self.model, guard.watch(self.valid_loader), self.loss_fn)
-            row = {**row, "part": "valid", "loss": loss, "accuracy": accuracy}
+            mean = mean_over(self.model, guard.watch(self.valid_loader), self.loss_fn)
+            row = self.row("valid", mean, row["seconds"])
             self.history.add(row)
-            text += f"; validation {figures(row)}"
+            text += f"; validation: {figures(row)}"
             if self.early_stopping is not None:
-                self.early_stopping.step(loss, self.model)
-        is_best = loss < at.best_loss
-        at.epoch, at.batch, at.best_loss = at.epoch + 1, 0, min(loss, at.best_loss)
+                self.early_stopping.step(mean.loss, self.model)
+        is_best = row["loss"] < at.best_loss
+        at.epoch, at.batch, at.best_loss = at.epoch + 1, 0, min(row["loss"], at.best_loss)
         at.row_began = at.epoch_began = time.perf_counter() - self.began
         self.in_epoch = RunningMean()
         self.save(is_best)

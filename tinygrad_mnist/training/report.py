@@ -22,14 +22,12 @@ class History:
     def __init__(self, path: str | os.PathLike[str] | None = None):
         self.rows: list[Row] = []
         self.path = None if path is None else Path(path)
-        if self.path is not None:
-            self.path.write_text("")
 
     def add(self, row: Row) -> None:
         """Append a row, also to the file."""
         self.rows.append(row)
         if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
+            with self.path.open("w" if len(self.rows) == 1 else "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
 
 
@@ -55,5 +53,4 @@ def show(bar: Any, row: Row) -> None:
 
 def figures(row: Row) -> str:
     """loss 0.0423, accuracy 98.71 %, 1,234 images/s"""
-    speed = row["images_per_second"]
-    return f"loss {row['loss']:.4f}, accuracy {row['accuracy']:.2%}, {speed:,.0f} images/s".replace("%", " %")
+    return f"loss {row['loss']:.4f}, accuracy {100 * row['accuracy']:.2f} %, {row['images_per_second']:,.0f} images/s"

@@ -36,6 +36,14 @@ def evaluate(
 
     `loss_fn` must give the mean over a batch. Raises ValueError if the loader is empty.
     """
+    mean = mean_over(model, loader, loss_fn)
+    if mean.images == 0:
+        raise ValueError("evaluate: the loader gave no images")
+    return mean.loss, mean.accuracy
+
+
+def mean_over(model: Module, loader: Iterable[tuple[Tensor, Tensor]], loss_fn: Loss) -> RunningMean:
+    """What `evaluate` reports, as a RunningMean."""
     device, was_training, mean = _device(model), model.training, RunningMean()
     model.eval()
     try:
@@ -46,9 +54,7 @@ def evaluate(
     finally:
         model.train(was_training)
     mean.read()
-    if mean.images == 0:
-        raise ValueError("evaluate: the loader gave no images")
-    return mean.loss, mean.accuracy
+    return mean
 
 
 def _device(model: Module) -> Any:
