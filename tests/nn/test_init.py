@@ -90,10 +90,14 @@ def test_constants_are_torchs(device):
         close(ours, getattr(torch.nn.init, name)(torch.empty(3, 4), *args))
 
 
-@pytest.mark.parametrize(
-    ("name", "param"),
-    [("linear", None), ("conv_transpose2d", None), ("sigmoid", None), ("tanh", None), ("relu", None), ("selu", None), ("leaky_relu", None), ("leaky_relu", 0.3), ("leaky_relu", 2)],
-)
+def test_orthogonal_matrices_are_uniformly_distributed():
+    source = tg.Generator().manual_seed(0)
+    corners = [init.orthogonal_(tg.empty(2, 2), generator=source)[0, 0].item() for _ in range(400)]
+    assert abs(np.mean(corners)) < 0.15  # standard deviation 0.035; a plain QR gives -0.64
+
+
+@pytest.mark.parametrize("param", [None, 0.3, 2])
+@pytest.mark.parametrize("name", ["linear", "conv_transpose2d", "sigmoid", "tanh", "relu", "selu", "leaky_relu"])
 def test_gains_are_torchs(name, param):
     assert init.calculate_gain(name, param) == pytest.approx(torch.nn.init.calculate_gain(name, param))
 

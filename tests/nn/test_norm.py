@@ -45,15 +45,23 @@ def test_batch_norm_training_agrees(shape, affine, last, seed):
     agree(ours, lambda x, *p: TF.batch_norm(x, None, None, *p, training=True), x, *parameters, tol=1e-8)
 
 
-def test_batch_norm_eval_agrees(device, rng):
+def test_a_gradient_that_needs_the_old_running_statistics_notices(device):
+    layer = nn.BatchNorm1d(2, device=device)
+    y = layer.eval()(tg.ones(3, 2, device=device)).sum()
+    layer.train()(tg.ones(3, 2, device=device))
+    with pytest.raises(RuntimeError, match="modified by an"):
+        y.backward()
+
+
+@pytest.mark.parametrize("count", [2, 1, 0])
+def test_batch_norm_eval_agrees(count, device, rng):
     mean, var = rng.normal(size=3), rng.uniform(0.5, 2, size=3)
     ours_stats = [tg.tensor(v, device=device) for v in (mean, var)]
     agree(
-        lambda x, w, b: F.batch_norm(x, *ours_stats, w, b),
-        lambda x, w, b: TF.batch_norm(x, torch.tensor(mean), torch.tensor(var), w, b),
+        lambda x, *p: F.batch_norm(x, *ours_stats, *p),
+        lambda x, *p: TF.batch_norm(x, torch.tensor(mean), torch.tensor(var), *p),
         rng.normal(size=(4, 3, 2, 5)),
-        rng.normal(size=3),
-        rng.normal(size=3),
+        *(rng.normal(size=3) for _ in range(count)),
         device=device,
     )
 

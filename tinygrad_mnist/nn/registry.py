@@ -81,7 +81,6 @@ class Registry:
         for store in _STORES:
             if name in self.__dict__.get(store, ()):
                 del self.__dict__[store][name]
-                self._non_persistent.discard(name)
                 return
         object.__delattr__(self, name)
 

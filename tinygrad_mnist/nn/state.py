@@ -30,8 +30,9 @@ def state_dict(module: Module, prefix: str, keep_vars: bool) -> dict[str, Any]:
     """Path -> tensor in PyTorch's order: each module's parameters, then its buffers, then its submodules'."""
     found: dict[str, Any] = {}
     for path, owner in module.named_modules(prefix=prefix.removesuffix("."), remove_duplicate=False):
-        for name, tensor in [*owner._parameters.items(), *owner._buffers.items()]:
-            if tensor is not None and name not in owner._non_persistent:
+        buffers = [(name, b) for name, b in owner._buffers.items() if name not in owner._non_persistent]
+        for name, tensor in [*owner._parameters.items(), *buffers]:
+            if tensor is not None:
                 found[f"{path}.{name}" if path else name] = tensor if keep_vars else tensor.detach()
     return found
 
