@@ -24,11 +24,12 @@ from .pool import (
     max_unpool2d,
 )
 from .relu import relu, relu_grad
+from .warp import sample
 
 __all__ = [
     "adadelta", "adagrad", "adam", "adaptive_avg_pool2d", "adaptive_avg_pool2d_input_grad", "adaptive_max_pool2d",
     "avg_pool2d", "avg_pool2d_input_grad", "batch_norm", "batch_norm_grad", "check", "check_index", "col2im",
     "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "erf", "im2col", "layer_norm", "layer_norm_grad", "matmul",
     "max_pool2d", "max_pool2d_at", "max_pool2d_input_grad", "max_unpool2d", "relu", "relu_grad", "rmsprop",
-    "scatter_sum", "sgd", "softmax_cross_entropy", "softmax_cross_entropy_grad",
+    "sample", "scatter_sum", "sgd", "softmax_cross_entropy", "softmax_cross_entropy_grad",
 ]  # fmt: skip

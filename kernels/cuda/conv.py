@@ -12,15 +12,22 @@ from .launch import contiguous, empty, launch, max_blocks
 
 FILE = "conv.cu"
 TILE = 64  # rows and columns of the result that a block computes
-CONV = np.dtype([(name, np.int32) for name in "N C H W O KH KW OH OW SH SW PH PW DH DW G".split()])
+NAMES = ["N", "C", "H", "W", "O", "KH", "KW", "OH", "OW", "SH", "SW", "PH", "PW", "DH", "DW", "G"]
+CONV = np.dtype([(name, np.int32) for name in NAMES])
 
 
 def _conv(
-    x_shape: tuple[int, ...], w_shape: tuple[int, ...], out: Pair, stride: Pair, padding: Pair, dilation: Pair, groups: int
+    x_shape: tuple[int, ...],
+    w_shape: tuple[int, ...],
+    out: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
 ) -> Any:
     """The struct Conv of conv.cu."""
-    O, _, KH, KW = w_shape
-    return np.array((*x_shape, O, KH, KW, *out, *stride, *padding, *dilation, groups), CONV)[()]
+    out_channels, _, KH, KW = w_shape
+    return np.array((*x_shape, out_channels, KH, KW, *out, *stride, *padding, *dilation, groups), CONV)[()]
 
 
 def _out(x_shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Pair:
@@ -56,12 +63,12 @@ def conv2d(
     x: cp.ndarray, w: cp.ndarray, b: cp.ndarray | None, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> cp.ndarray:
     """See kernels/conv.py."""
-    N, O = x.shape[0], w.shape[0]
+    N, out_channels = x.shape[0], w.shape[0]
     OH, OW = out = _out(x.shape, w.shape[2:], stride, padding, dilation)
-    y = empty((N, O, OH, OW), x.dtype)
+    y = empty((N, out_channels, OH, OW), x.dtype)
     v = _conv(x.shape, w.shape, out, stride, padding, dilation, groups)
     bias = None if b is None else contiguous(b)
-    work = groups * _tiles(O // groups, N * OH * OW)
+    work = groups * _tiles(out_channels // groups, N * OH * OW)
     launch(FILE, "conv2d", x.dtype, work, contiguous(x), contiguous(w), bias, y, v, per_block=1)
     return y
 
@@ -82,13 +89,22 @@ def conv2d_weight_grad(
     dy: cp.ndarray, x: cp.ndarray, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> cp.ndarray:
     """See kernels/conv.py."""
-    O, CG, KH, KW = w_shape
+    out_channels, CG, KH, KW = w_shape
     v = _conv(x.shape, w_shape, dy.shape[2:], stride, padding, dilation, groups)
-    tiles = groups * _tiles(O // groups, CG * KH * KW)
-    parts = _parts(tiles, dy.size // max(O, 1))
+    tiles = groups * _tiles(out_channels // groups, CG * KH * KW)
+    parts = _parts(tiles, dy.size // max(out_channels, 1))
     partial = empty((parts, *w_shape), dy.dtype)
     launch(
-        FILE, "conv2d_weight_grad", dy.dtype, tiles * parts, contiguous(dy), contiguous(x), partial, v, parts, per_block=1
+        FILE,
+        "conv2d_weight_grad",
+        dy.dtype,
+        tiles * parts,
+        contiguous(dy),
+        contiguous(x),
+        partial,
+        v,
+        parts,
+        per_block=1,
     )
     if parts == 1:
         return partial[0]

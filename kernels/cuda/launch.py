@@ -127,7 +127,9 @@ def _check(kernel: str, parameter: Parameter, argument: Any, dtype: np.dtype, de
         if argument.dtype != wanted:
             raise LaunchError(f"{where} must be {wanted}, got {argument.dtype}")
         if not argument.flags.c_contiguous:
-            raise LaunchError(f"{where} must be C-contiguous, got strides {argument.strides} for shape {argument.shape}")
+            raise LaunchError(
+                f"{where} must be C-contiguous, got strides {argument.strides} for shape {argument.shape}"
+            )
         if argument.device.id != device:
             raise LaunchError(f"{where} is on cuda:{argument.device.id}, the current device is cuda:{device}")
         return argument
@@ -162,4 +164,4 @@ def contiguous(x: cp.ndarray) -> cp.ndarray:
     """x C-contiguous (a copy if it is not), if kernels can count its elements."""
     if x.size > MAX_ELEMENTS:
         empty(x.shape, x.dtype)  # says so
-    return cp.ascontiguousarray(x)
+    return x if x.flags.c_contiguous else cp.ascontiguousarray(x)

@@ -27,8 +27,6 @@ def softmax_cross_entropy_grad(dy: cp.ndarray, x: cp.ndarray, t: cp.ndarray, lse
     """See kernels/loss.py."""
     M, C = x.shape
     dx = empty(x.shape, x.dtype)
-    launch(
-        FILE, "softmax_cross_entropy_grad", x.dtype, x.size, contiguous(dy), contiguous(x), _labels(t), contiguous(lse), dx,
-        M, C,
-    )  # fmt: skip
+    arrays = contiguous(dy), contiguous(x), _labels(t), contiguous(lse), dx
+    launch(FILE, "softmax_cross_entropy_grad", x.dtype, x.size, *arrays, M, C)
     return dx

@@ -1,4 +1,4 @@
-"""The matrix product by cuBLAS; the contract is that of kernels/matmul.py."""
+"""The matrix product, by cuBLAS; the contract is that of kernels/matmul.py."""
 
 from __future__ import annotations
 

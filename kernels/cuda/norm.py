@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import cupy as cp
-import numpy as np
 
 from .launch import contiguous, empty, launch, max_blocks
 
@@ -32,10 +31,8 @@ def batch_norm(x: cp.ndarray, w: Weight, b: Weight, eps: float) -> tuple[cp.ndar
     x = contiguous(x)
     mean, var, moments = cp.empty(C), cp.empty(C), cp.empty((C, parts, 2))
     launch(FILE, "batch_norm_moments", x.dtype, C * parts, x, moments, C, area, count, parts, per_block=1)
-    launch(
-        FILE, "batch_norm", x.dtype, C * parts, x, _optional(w), _optional(b), moments, y, mean, var, eps, C, area, count,
-        parts, per_block=1,
-    )  # fmt: skip
+    arrays = x, _optional(w), _optional(b), moments, y, mean, var
+    launch(FILE, "batch_norm", x.dtype, C * parts, *arrays, eps, C, area, count, parts, per_block=1)
     return y, mean, var
 
 
@@ -51,7 +48,21 @@ def batch_norm_grad(
     sizes = eps, C, area, count, parts
     launch(FILE, "batch_norm_sums", x.dtype, C * parts, dy, x, mean, var, sums, *sizes, per_block=1)
     launch(
-        FILE, "batch_norm_grad", x.dtype, C * parts, dy, x, _optional(w), mean, var, sums, dx, dw, db, *sizes, per_block=1
+        FILE,
+        "batch_norm_grad",
+        x.dtype,
+        C * parts,
+        dy,
+        x,
+        _optional(w),
+        mean,
+        var,
+        sums,
+        dx,
+        dw,
+        db,
+        *sizes,
+        per_block=1,
     )
     return dx, dw, db
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import cupy as cp
 import numpy as np
@@ -36,8 +35,8 @@ def _update(
     for dtype, indices in by_dtype.items():
         for start in range(0, len(indices), MAX_TENSORS):
             chosen = indices[start : start + MAX_TENSORS]
-            _launch(kernel, dtype, [[list_[i] for i in chosen] if list_ else [] for list_ in (grads, *updated)],
-                    [[list_[i] for i in chosen] for list_ in scales], numbers)  # fmt: skip
+            arrays = [[list_[i] for i in chosen] if list_ else [] for list_ in (grads, *updated)]
+            _launch(kernel, dtype, arrays, [[list_[i] for i in chosen] for list_ in scales], numbers)
 
 
 def _launch(
@@ -49,7 +48,8 @@ def _launch(
     for k, list_ in enumerate(flat):
         for i, a in enumerate(list_):
             if a.dtype != dtype or a.size != flat[0][i].size:
-                raise LaunchError(f"{kernel}: a parameter is {dtype} with {flat[0][i].size} elements, list {k} has {a.dtype}, {a.size}")
+                found = f"list {k} has {a.dtype} with {a.size} elements"
+                raise LaunchError(f"{kernel}: expected {dtype} with {flat[0][i].size} elements, {found}")
             table["arrays"][k, i] = a.data.ptr
     for k, values in enumerate(scales):
         table["scales"][k, : len(values)] = values
@@ -137,7 +137,9 @@ def adadelta(
     maximize: bool,
 ) -> None:
     """See kernels/optim.py."""
-    _update("adadelta", grads, [params, square_avgs, acc_deltas], (), lr, rho, 1 - rho, eps, weight_decay, int(maximize))
+    _update(
+        "adadelta", grads, [params, square_avgs, acc_deltas], (), lr, rho, 1 - rho, eps, weight_decay, int(maximize)
+    )
 
 
 def adagrad(

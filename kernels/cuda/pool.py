@@ -12,20 +12,24 @@ from ..pool import pool_size
 from .launch import contiguous, empty, launch
 
 FILE = "pool.cu"
-POOL = np.dtype([(name, np.int32) for name in "N C H W OH OW KH KW SH SW PH PW DH DW".split()])
+NAMES = ["N", "C", "H", "W", "OH", "OW", "KH", "KW", "SH", "SW", "PH", "PW", "DH", "DW"]
+POOL = np.dtype([(name, np.int32) for name in NAMES])
 ONE = (1, 1)
 
 
 def _pool(
-    x_shape: tuple[int, ...], out: Pair, kernel: Pair = ONE, stride: Pair = ONE, padding: Pair = (0, 0), dilation: Pair = ONE
+    x_shape: tuple[int, ...],
+    out: Pair,
+    kernel: Pair = ONE,
+    stride: Pair = ONE,
+    padding: Pair = (0, 0),
+    dilation: Pair = ONE,
 ) -> Any:
     """The struct Pool of pool.cu."""
     return np.array((*x_shape, *out, *kernel, *stride, *padding, *dilation), POOL)[()]
 
 
-def _out(
-    x_shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
-) -> Pair:
+def _out(x_shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool) -> Pair:
     OH, OW = (pool_size(x_shape[2 + a], kernel[a], stride[a], padding[a], dilation[a], ceil_mode) for a in (0, 1))
     return OH, OW
 
@@ -49,7 +53,13 @@ def max_pool2d(
 
 
 def max_pool2d_input_grad(
-    dy: cp.ndarray, index: cp.ndarray, x_shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+    dy: cp.ndarray,
+    index: cp.ndarray,
+    x_shape: tuple[int, ...],
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
 ) -> cp.ndarray:
     """See kernels/pool.py."""
     dx = empty(x_shape, dy.dtype)
@@ -113,7 +123,15 @@ def avg_pool2d_input_grad(
     dx = empty(x_shape, dy.dtype)
     v = _pool(x_shape, dy.shape[2:], kernel, stride, padding)
     launch(
-        FILE, "avg_pool2d_input_grad", dy.dtype, dx.size, contiguous(dy), dx, v, int(count_include_pad), divisor_override or 0
+        FILE,
+        "avg_pool2d_input_grad",
+        dy.dtype,
+        dx.size,
+        contiguous(dy),
+        dx,
+        v,
+        int(count_include_pad),
+        divisor_override or 0,
     )
     return dx
 

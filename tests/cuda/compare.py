@@ -44,8 +44,9 @@ def assert_same(name: str, *arguments: Any, terms: int = 1) -> None:
 
     On the CPU device it runs in several orders of blocks, on a GPU several times, always with the same bits.
     """
-    from tinygrad_mnist import kernels
     from tinygrad_mnist.kernels import cuda
+
+    from tinygrad_mnist import kernels
 
     on_host = copy.deepcopy(list(arguments))
     expected = arrays_in([getattr(kernels, name)(*on_host), on_host])

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import cuda_on_cpu
 import pytest
-
 from tinygrad_mnist.kernels.compiled import use_compiled
 
 

@@ -1,4 +1,4 @@
-"""Every CUDA kernel against its NumPy twin: shapes, strides and options drawn by Hypothesis, several orders of blocks."""
+"""Every CUDA kernel against its NumPy twin: drawn shapes, strides and options, several orders of blocks."""
 
 import inspect
 from typing import Any
@@ -34,7 +34,9 @@ def convolutions(draw: Any) -> tuple[Any, ...]:
     groups = draw(st.sampled_from([1, 1, 2, 3]))
     CG, OG, N = draw(st.integers(1, 5)), draw(st.integers(1, 5)), draw(st.integers(0, 3))
     kernel, stride, padding, dilation = draw(pair(1, 3)), draw(pair(1, 3)), draw(pair(0, 2)), draw(pair(1, 2))
-    size = [draw(st.integers(max(1, d * (k - 1) + 1 - 2 * p), 9)) for k, p, d in zip(kernel, padding, dilation, strict=True)]
+    size = [
+        draw(st.integers(max(1, d * (k - 1) + 1 - 2 * p), 9)) for k, p, d in zip(kernel, padding, dilation, strict=True)
+    ]
     dtype = draw(st.sampled_from(DTYPES))
     x = numbers(draw, (N, CG * groups, *size), dtype)
     w = numbers(draw, (OG * groups, CG, *kernel), dtype)
@@ -60,7 +62,9 @@ def test_im2col(case: tuple[Any, ...]) -> None:
     x, w, _, _, geometry, _ = case
     assert_same("im2col", x, w.shape[2:], *geometry)
     cols = kernels.im2col(x, w.shape[2:], *geometry)
-    assert_same("col2im", np.random.default_rng(0).standard_normal(cols.shape).astype(x.dtype), x.shape, *geometry, terms=9)
+    assert_same(
+        "col2im", np.random.default_rng(0).standard_normal(cols.shape).astype(x.dtype), x.shape, *geometry, terms=9
+    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -81,7 +85,9 @@ def poolings(draw: Any) -> tuple[Any, ...]:
     """x and the geometry of a pooling; padding up to half the window, as PyTorch wants it."""
     kernel, stride, dilation = draw(pair(1, 4)), draw(pair(1, 3)), draw(pair(1, 2))
     padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
-    size = [draw(st.integers(max(1, d * (k - 1) + 1 - 2 * p), 9)) for k, p, d in zip(kernel, padding, dilation, strict=True)]
+    size = [
+        draw(st.integers(max(1, d * (k - 1) + 1 - 2 * p), 9)) for k, p, d in zip(kernel, padding, dilation, strict=True)
+    ]
     x = numbers(draw, (draw(st.integers(0, 3)), draw(st.integers(1, 3)), *size), draw(st.sampled_from(DTYPES)))
     if draw(st.booleans()):
         x = x.round()  # equal elements
@@ -107,7 +113,12 @@ def test_max_pool2d(case: tuple[Any, ...]) -> None:
     assert_same("max_unpool2d", like(y), index, x.shape[2:], terms=16)
 
 
-@given(x=st.composite(lambda draw: numbers(draw, (draw(st.integers(0, 2)), 3, *draw(pair(1, 9))), draw(st.sampled_from(DTYPES))))(), size=pair(1, 9))
+@given(
+    x=st.composite(
+        lambda draw: numbers(draw, (draw(st.integers(0, 2)), 3, *draw(pair(1, 9))), draw(st.sampled_from(DTYPES)))
+    )(),
+    size=pair(1, 9),
+)
 @few
 def test_adaptive_pooling(x: np.ndarray, size: tuple[int, int]) -> None:
     assert_same("adaptive_max_pool2d", x, size)
@@ -154,8 +165,8 @@ def test_optimizers(weight_decay: float, maximize: bool) -> None:
     for momentum in (0.0, 0.9):
         buffers = b if momentum else []
         assert_same("rmsprop", p, g, v, [], buffers, 0.01, 0.9, 1e-8, weight_decay, momentum, False, maximize)
-        assert_same("rmsprop", p, g, [np.asarray(25 * a) for a in large], small, buffers, 0.01, 0.99, 1e-8, weight_decay, momentum, True,
-                    maximize, terms=10)  # fmt: skip
+        options = 0.01, 0.99, 1e-8, weight_decay, momentum, True, maximize
+        assert_same("rmsprop", p, g, [np.asarray(25 * a) for a in large], small, buffers, *options, terms=10)
     assert_same("adadelta", p, g, v, u, 1.0, 0.9, 1e-6, weight_decay, maximize)
     assert_same("adagrad", p, g, v, steps, 0.1, 0.01, weight_decay, 1e-10, maximize)
 
@@ -228,3 +239,33 @@ def test_layer_norm(shape: tuple[int, int], dtype: Any, weighted: bool) -> None:
     assert_same("layer_norm", x, w, b, 1e-5, terms=shape[1])
     _, mean, r = kernels.layer_norm(x, w, b, 1e-5)
     assert_same("layer_norm_grad", dy, x, w, mean, r, terms=100)
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, np.int32])
+@pytest.mark.parametrize("shape", [(1,), (0, 3), (5, 1000), (2, 3, 4, 5)])
+def test_relu(shape: tuple[int, ...], dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, dy = (np.asarray(rng.standard_normal(shape) * 3).astype(dtype) for _ in range(2))
+    if np.dtype(dtype).kind == "f":
+        x[..., :1], dy[..., 1:2] = np.nan, np.inf
+        assert_same("relu_grad", dy, kernels.relu(x))
+    assert_same("relu", x)
+
+
+@pytest.mark.parametrize("shapes", [((3, 4), (4, 5)), ((2, 3, 4), (4, 5)), ((0, 4), (4, 5)), ((3, 0), (0, 2))])
+def test_matmul(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    rng = np.random.default_rng(0)
+    assert_same("matmul", *(rng.standard_normal(shape).astype(np.float32) for shape in shapes), terms=4)
+
+
+@pytest.mark.parametrize("fill", [0, 0.5, [1.0, 2.0, 3.0]])
+@pytest.mark.parametrize("dtype", [*DTYPES, np.uint8])
+def test_sample(dtype: Any, fill: Any) -> None:
+    rng = np.random.default_rng(0)
+    x = (100 * rng.random((2, 3, 7, 5))).astype(dtype)
+    u, v = (9 * rng.random((2, 6, 8)) - 2 for _ in range(2))
+    u[0, 0], v[1, 1] = 100, -100  # far outside
+    assert_same("sample", x, u, v, True, fill)
+    if np.dtype(dtype).kind == "f":
+        assert_same("sample", x, u, v, False, fill, terms=100)
+        assert_same("sample", x, u.astype(np.float32), v.astype(np.float32), False, fill, terms=10000)

@@ -76,8 +76,13 @@ def precompiled_header() -> Path:
     return header
 
 
-def for_cpu(source: str) -> str:
-    """CUDA source with what g++ cannot know written out: shared memory, and an entry to launch each kernel by."""
+def for_cpu(source: str, name_expressions: Sequence[str]) -> str:
+    """CUDA source with what g++ cannot know written out: shared memory, and an entry to launch each kernel by.
+
+    `name_expressions` are instances of templates, like `scan<float>`; their entries are called instance_0 and so on.
+    """
+    # Some of CuPy's kernels let threads return before a barrier. Hardware forgives that; ours do not do it.
+    lenient = str("#include <cupy/" in source).lower()
     source = re.sub(r"__launch_bounds__\s*\([^)]*\)", "", source)
     source = re.sub(
         r"extern\s+__shared__\s+(?:__align__\([^)]*\)\s+)?([\w ]+?)\s+(\w+)\s*\[\s*\]\s*;",
@@ -95,23 +100,25 @@ def for_cpu(source: str) -> str:
     source = re.sub(
         r"__shared__\s+(?:__align__\([^)]*\)\s+)?([\w ]+?)\s+(\w+)((?:\s*\[[^\]]+\])*)\s*;", shared_array, source
     )
-    for kernel in re.findall(r'extern\s+"C"\s+__global__\s+void\s+(\w+)\s*\(', source):
+    entries = {name: name for name in re.findall(r'extern\s+"C"\s+__global__\s+void\s+(\w+)\s*\(', source)}
+    entries |= {f"instance_{i}": expression for i, expression in enumerate(name_expressions)}
+    for entry, kernel in entries.items():
         source += (
-            f'\nextern "C" int launch_{kernel}(const Launch* launch)'
-            f" {{ return cpu::run(launch, [](void** arguments) {{ cpu::call({kernel}, arguments); }}); }}\n"
+            f'\nextern "C" int launch_{entry}(const Launch* launch)'
+            f" {{ return cpu::run(launch, [](void** arguments) {{ cpu::call({kernel}, arguments); }}, {lenient}); }}\n"
         )
     return source
 
 
-def build(source: str, defines: Sequence[str]) -> Path:
+def build(source: str, defines: Sequence[str], name_expressions: Sequence[str] = ()) -> Path:
     """The shared object of a CUDA source, built with g++."""
-    name = digest(source.encode(), " ".join(defines).encode())
+    name = digest(source.encode(), " ".join([*defines, *name_expressions]).encode())
     folder = CACHE / version()
     path = folder / f"{name}.so"
     if path.exists():
         return path
     translated = folder / f"{name}.cpp"
-    write(translated, for_cpu(source))
+    write(translated, for_cpu(source, name_expressions))
     return make(
         path,
         ["g++", *FLAGS, *include_flags(), *defines, "-shared", "-include", str(precompiled_header()), str(translated)],
@@ -128,8 +135,9 @@ def replace_compile(program_type: Any) -> None:
         valid = CACHE / version() / (digest(self.src.encode(), " ".join(options).encode()) + ".valid")
         if not valid.exists():
             nvrtc_compile(self, options, log_stream)  # raises CompileException, as on a machine with a GPU
-        path = build(self.src, [o for o in options if o.startswith(("-I", "-D"))])
+        expressions = list(self.name_expressions or ())
+        path = build(self.src, [o for o in options if o.startswith(("-I", "-D"))], expressions)
         write(valid, "")
-        return bytes(path) + b"\0", None
+        return bytes(path) + b"\0", {e: f"instance_{i}" for i, e in enumerate(expressions)} or None
 
     program_type.compile = compile

@@ -30,6 +30,13 @@ def sum_array(array: Any, dims: tuple[int, ...], keepdim: bool = False) -> Any:
     return total.astype(array.dtype) if array.dtype.kind == "f" else total
 
 
+def max_array(array: Any, dims: tuple[int, ...]) -> Any:
+    """The largest of an array over `dims`, which are kept; -inf of no elements. CuPy's max has no `initial`."""
+    if array.size or all(array.shape[d] for d in dims):
+        return array.max(axis=dims, keepdims=True)
+    return array.sum(axis=dims, keepdims=True) - float("inf")
+
+
 @op
 def sum(x: Variable, dim: int | Iterable[int] | None = None, keepdim: bool = False) -> Any:
     """The sum over `dim` (one, several, or None for all); int64 for integers and bool."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..autograd import Variable, op
-from .broadcast import accumulate_dtype, expand, kept_shape, sum, sum_array, sum_to
+from .broadcast import accumulate_dtype, expand, kept_shape, max_array, sum, sum_array, sum_to
 from .dims import normalize_dim, normalize_dims
 from .elementwise import cast, div, masked, mul, sub, where
 from .index import narrow
@@ -125,7 +125,7 @@ def logsumexp(x: Variable, dim: Dim, keepdim: bool = False) -> Any:
     _require_floating("logsumexp", x)
     dims = normalize_dims(dim, x.ndim)
     kept = kept_shape(x.shape, dims)
-    largest = x.array.max(axis=dims, keepdims=True, initial=-math.inf)
+    largest = max_array(x.array, dims)
     shift = x.xp.where(x.xp.isfinite(largest), largest, 0)
     value = x.xp.log(sum_array(x.xp.exp(x.array - shift), dims, True)) + shift
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..autograd import Variable, op
-from .broadcast import sum, sum_array
+from .broadcast import max_array, sum, sum_array
 from .dims import normalize_dims
 from .elementwise import mul, sub
 from .unary import exp
@@ -16,7 +16,7 @@ def _shifted(x: Variable, dim: int) -> tuple[Any, tuple[int, ...]]:
     if x.dtype.kind != "f":
         raise NotImplementedError(f"softmax: expected a floating dtype, got {x.dtype}; call .float() first")
     dims = normalize_dims(dim, x.ndim)
-    return x.array - x.array.max(axis=dims, keepdims=True, initial=-float("inf")), dims
+    return x.array - max_array(x.array, dims), dims
 
 
 @op
