@@ -77,7 +77,7 @@ def test_cupy_with_a_gpu(monkeypatch, no_backend_cached):
     """The calls that reach CuPy, on a stand-in that notes them."""
     noted = []
 
-    class ndarray(SimpleNamespace):  # noqa: N801
+    class ndarray(SimpleNamespace):
         pass
 
     ndarray.__module__ = "cupy"

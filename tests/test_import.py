@@ -7,7 +7,7 @@ import pytest
 
 import tinygrad_mnist as tg
 
-OPTIONAL = "cupy filelock matplotlib numba PIL requests safetensors threadpoolctl torch tqdm".split()
+OPTIONAL = ["cupy", "filelock", "matplotlib", "numba", "PIL", "requests", "safetensors", "threadpoolctl", "tqdm"]
 
 
 def run(code):
