@@ -78,6 +78,7 @@ with torch.no_grad():
     for name, p in model.named_parameters():
         if p.dim() > 1:
             p.copy_(torch.from_numpy(rng.normal(size=tuple(p.shape)) * 0.3))
+    model.fc.bias.zero_()
 print(sum(p.numel() for p in model.parameters() if p.requires_grad))
 print([name for name, _ in model.named_children()])
 print(len(model.state_dict()), list(model.state_dict())[:7])

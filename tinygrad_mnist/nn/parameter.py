@@ -31,5 +31,11 @@ class Parameter(Tensor):
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
         """All is done in __new__."""
 
+    def __deepcopy__(self, memo: dict) -> Parameter:
+        """A copy with memory of its own and, unlike a Tensor's, without the gradient: as in PyTorch."""
+        out = super().__deepcopy__(memo)
+        out.grad = None
+        return out
+
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
