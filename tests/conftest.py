@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 import torch
 from https_mirror import CERTIFICATE, Mirror
+from hypothesis import settings
 
+# The first example pays for imports and compilation, and a busy machine is no failure.
+settings.register_profile("tests", deadline=None, derandomize=True)
+settings.load_profile("tests")
 torch.set_num_threads(1)  # pytest-xdist already keeps every core busy
 
 

@@ -11,7 +11,8 @@ To add an op: write a line in the `CASES` list of `tests/ops/cases_<family>.py` 
 An input is a shape (standard normal, from a fixed seed), or an array: floats are tried as float64 and float32 and
 differentiated, integers and bools are handed over as they are. `grad=False`: nothing to differentiate.
 `kinks=True`: the inputs lie where the function is not smooth, so only PyTorch's choice of gradient is compared, not
-finite differences; `second=False`: where PyTorch's second derivative is NaN, or arbitrary. `covers`: ops without a name of their own that this line checks too.
+finite differences; `second=False`: where PyTorch's second derivative is NaN, or arbitrary.
+`covers`: ops that no other line names and this one checks too.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def case(
         ours, theirs = (lambda *xs: call(ops, *xs)), (lambda *xs: call(Torch(), *xs))
     elif ours is None:
         ours = lambda *xs: getattr(ops, name)(*xs, **options)  # noqa: E731
-        theirs = theirs or (lambda *xs: getattr(Torch(), name)(*xs, **options))
+        if theirs is None and hasattr(Torch(), name):
+            theirs = lambda *xs: getattr(Torch(), name)(*xs, **options)  # noqa: E731
     arrays = tuple(normal(*x) if isinstance(x, tuple) else np.asarray(x) for x in inputs)
     return Case(name, ours, theirs, arrays, expected, grad, kinks, second, covers)
 

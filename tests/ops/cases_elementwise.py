@@ -16,7 +16,14 @@ CASES = [
     *(
         case(name, *shapes)
         for name in ("add", "sub", "mul", "maximum", "minimum")
-        for shapes in [((2, 3), (2, 3)), ((2, 3), (3,)), ((2, 1), (3,)), ((), (2,)), ((0, 3), (3,)), ((2, 1, 3, 2), (4, 1, 1))]
+        for shapes in [
+            ((2, 3), (2, 3)),
+            ((2, 3), (3,)),
+            ((2, 1), (3,)),
+            ((), (2,)),
+            ((0, 3), (3,)),
+            ((2, 1, 3, 2), (4, 1, 1)),
+        ]
     ),
     case("add", np.array([1.0, 2.0]), np.array([[10.0], [20.0]]), expected=[[11.0, 12.0], [21.0, 22.0]]),
     case("add", (3,), call=lambda m, x: m.add(x, 2.5)),
@@ -34,7 +41,13 @@ CASES = [
     case("neg", (2, 3)),
     case("neg", integers(3)),
     case("floor_divide", integers(3, 4), integers(4, low=1), grad=False),
-    case("floor_divide", np.array([7.5, -7.5]), call=lambda m, x: m.floor_divide(x, 2.0), expected=[3.0, -4.0], grad=False),
+    case(
+        "floor_divide",
+        np.array([7.5, -7.5]),
+        call=lambda m, x: m.floor_divide(x, 2.0),
+        expected=[3.0, -4.0],
+        grad=False,
+    ),
     case("remainder", np.array([7.5, -7.5, 2.2]), np.array([2.0, 2.0, -1.5]), expected=[1.5, 0.5, -0.8]),
     case("remainder", (3,), call=lambda m, x: m.remainder(x, 0.75)),
     case("remainder", integers(3), integers(3, low=1), grad=False),
@@ -43,7 +56,14 @@ CASES = [
     *(case("pow", positive(4), call=lambda m, x, p=p: m.pow(x, p)) for p in (0.5, -0.5, 2.5)),
     *(case("pow", np.array([0.0, -1.0]), call=lambda m, x, p=p: m.pow(x, p), kinks=True) for p in (0, 1, 2, 3)),
     *(case("pow", (4,), ours=lambda x, b=b: ops.pow(b, x), theirs=lambda x, b=b: b**x) for b in (2, 0.5)),
-    case("pow", np.array([0.0, 1.0, 2.0]), ours=lambda x: ops.pow(0.0, x), theirs=lambda x: 0.0**x, kinks=True, second=False),
+    case(
+        "pow",
+        np.array([0.0, 1.0, 2.0]),
+        ours=lambda x: ops.pow(0.0, x),
+        theirs=lambda x: 0.0**x,
+        kinks=True,
+        second=False,
+    ),
     case("pow", np.array([0.0, 1.0]), ours=lambda x: ops.pow(-2.0, x), theirs=lambda x: (-2.0) ** x, kinks=True),
     case("pow", np.array([0.0, 0, 0, 2, -2]), np.array([0.0, 1, 2, 0, 2]), kinks=True, second=False),
     case("pow", integers(4), call=lambda m, x: m.pow(x, 2), grad=False),
@@ -63,15 +83,29 @@ CASES = [
     case("where", np.array([True, False]), call=lambda m, c: m.where(c, 1, 0), expected=[1, 0]),
     case("lerp", (2, 3), (2, 3), (2, 3)),
     case("lerp", (2, 3), (2, 3), call=lambda m, x, y: m.lerp(x, y, 0.3)),
+    case("masked", (2, 3), ours=lambda x: ops.masked(x, np.eye(2, 3, dtype=bool)), expected=lambda x: np.eye(2, 3) * x),
     case(
-        "masked", (2, 3), ours=lambda x: ops.masked(x, np.eye(2, 3, dtype=bool)), expected=lambda x: np.eye(2, 3) * x
+        "masked",
+        np.array([np.nan, np.inf]),
+        ours=lambda x: ops.masked(x, False),
+        expected=[0.0, 0.0],
+        kinks=False,
+        grad=False,
     ),
-    case("masked", np.array([np.nan, np.inf]), ours=lambda x: ops.masked(x, False), expected=[0.0, 0.0], kinks=False, grad=False),
     *(case(name, TIES, OTHER, grad=False) for name in ("eq", "ne", "lt", "le", "gt", "ge")),
-    *(case(name, integers(2, 3), call=lambda m, x, n=name: getattr(m, n)(x, 1)) for name in ("eq", "ne", "lt", "le", "gt", "ge")),
-    *(case(name, np.array([0.0, np.nan, np.inf, -np.inf]), grad=False) for name in ("isnan", "isinf", "isfinite", "logical_not")),
-    *(case(name, np.array([0.0, 1.0, 0.0, 2.0]), np.array([0.0, 0.0, 3.0, 1.0]), grad=False) for name in ("logical_and", "logical_or", "logical_xor")),
+    *(
+        case(name, integers(2, 3), call=lambda m, x, n=name: getattr(m, n)(x, 1))
+        for name in ("eq", "ne", "lt", "le", "gt", "ge")
+    ),
+    *(
+        case(name, np.array([0.0, np.nan, np.inf, -np.inf]), grad=False)
+        for name in ("isnan", "isinf", "isfinite", "logical_not")
+    ),
+    *(
+        case(name, np.array([0.0, 1.0, 0.0, 2.0]), np.array([0.0, 0.0, 3.0, 1.0]), grad=False)
+        for name in ("logical_and", "logical_or", "logical_xor")
+    ),
     *(case(name, *pair) for name in ("bitwise_and", "bitwise_or", "bitwise_xor") for pair in (BITS, FLAGS)),
     case("bitwise_not", integers(4)),
     case("bitwise_not", FLAGS[0]),
-]  # fmt: skip
+]

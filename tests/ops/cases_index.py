@@ -35,7 +35,21 @@ INDICES = {
     "full": ...,
     "nothing": (),
 }
-UNIQUE = {k: v for k, v in INDICES.items() if k not in ("array", "repeated", "two arrays", "2-d array", "arrays apart", "none and array", "int and array", "array and int")}
+UNIQUE = {
+    k: v
+    for k, v in INDICES.items()
+    if k
+    not in (
+        "array",
+        "repeated",
+        "two arrays",
+        "2-d array",
+        "arrays apart",
+        "none and array",
+        "int and array",
+        "array and int",
+    )
+}
 
 
 def to_torch(index):
@@ -66,20 +80,53 @@ CASES = [
     case("setitem", X, (2,), **set_((slice(0, 2), 1))),
     case("setitem", X, (1, 1, 2), **set_(0)),
     case("setitem", X, ours=lambda x: ops.setitem(x, 1, 7.0), theirs=lambda x: put_into(x, 1, 7.0)),
-    case("setitem", np.zeros(3), (2,), ours=lambda x, v: ops.setitem(x, np.array([0, 2]), v), expected=lambda x, v: [v[0], 0, v[1]]),
-    case("put", (4,), ours=lambda x: ops.put(x, (np.array([1, 1, 0, 1]),), (3,)), expected=lambda x: [x[2], x[0] + x[1] + x[3], 0]),
-    case("put", integers(3), ours=lambda x: ops.put(x, (np.array([1, 1, 0]),), (2,)), expected=lambda x: [x[2], x[0] + x[1]]),
+    case(
+        "setitem",
+        np.zeros(3),
+        (2,),
+        ours=lambda x, v: ops.setitem(x, np.array([0, 2]), v),
+        expected=lambda x, v: [v[0], 0, v[1]],
+    ),
+    case(
+        "put",
+        (4,),
+        ours=lambda x: ops.put(x, (np.array([1, 1, 0, 1]),), (3,)),
+        expected=lambda x: [x[2], x[0] + x[1] + x[3], 0],
+    ),
+    case(
+        "put",
+        integers(3),
+        ours=lambda x: ops.put(x, (np.array([1, 1, 0]),), (2,)),
+        expected=lambda x: [x[2], x[0] + x[1]],
+    ),
     case("put", (2, 2), ours=lambda x: ops.put(x, (slice(0, 2),), (3, 2)), expected=lambda x: [*x, [0, 0]]),
     *(
         case("gather", X, i, call=lambda m, x, i, d=d: m.gather(x, d, i))
-        for i, d in [(integers(3, 4, 2, low=0, high=3), 0), (integers(2, 5, 2, low=0, high=4), 1), (integers(3, 4, 1, low=0, high=2), -1)]
+        for i, d in [
+            (integers(3, 4, 2, low=0, high=3), 0),
+            (integers(2, 5, 2, low=0, high=4), 1),
+            (integers(3, 4, 1, low=0, high=2), -1),
+        ]
     ),
     case("gather", (), np.array(0), call=lambda m, x, i: m.gather(x, 0, i)),
     case("scatter", X, PERMUTED, X, call=lambda m, x, i, src: m.scatter(x, 1, i, src)),
     case("scatter", X, PERMUTED[:, :1], call=lambda m, x, i: m.scatter(x, 1, i, 2.0)),
     case("scatter_add", X, integers(3, 4, 2, low=0, high=4), X, call=lambda m, x, i, src: m.scatter_add(x, 1, i, src)),
-    case("scatter_add", (2,), np.array([1, 1, 1]), np.array([1.0, 2.0, 3.0]), call=lambda m, x, i, src: m.scatter_add(x, 0, i, src)),
-    case("scatter_add", (3,), np.array([1]), (2,), ours=lambda x, i, s: ops.scatter_add(x, 0, i, s), expected=lambda x, i, s: [x[0], x[1] + s[0], x[2]]),
+    case(
+        "scatter_add",
+        (2,),
+        np.array([1, 1, 1]),
+        np.array([1.0, 2.0, 3.0]),
+        call=lambda m, x, i, src: m.scatter_add(x, 0, i, src),
+    ),
+    case(
+        "scatter_add",
+        (3,),
+        np.array([1]),
+        (2,),
+        ours=lambda x, i, s: ops.scatter_add(x, 0, i, s),
+        expected=lambda x, i, s: [x[0], x[1] + s[0], x[2]],
+    ),
     case("index_select", X, np.array([3, 0, 0]), call=lambda m, x, i: m.index_select(x, 1, i)),
     case("index_select", X, np.array([], np.int64), call=lambda m, x, i: m.index_select(x, -1, i)),
     case("narrow", X, call=lambda m, x: m.narrow(x, 1, 1, 2)),
@@ -94,4 +141,4 @@ CASES = [
     case("one_hot", np.array([[0, 2], [1, 1]])),
     case("one_hot", np.array([0, 2]), num_classes=4, expected=[[1, 0, 0, 0], [0, 0, 1, 0]]),
     case("one_hot", np.zeros((0,), np.int64), num_classes=3),
-]  # fmt: skip
+]

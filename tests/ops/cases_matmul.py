@@ -29,7 +29,10 @@ CASES = [
     case("dot", (3,), (3,)),
     case("outer", (2,), (3,)),
     *(case("einsum", *shapes, call=lambda m, *xs, e=equation: m.einsum(e, *xs)) for equation, *shapes in EQUATIONS),
-    case("einsum", (2, 3), (3, 4), call=lambda m, *xs: m.einsum("ij,jk->ik", *xs), expected=lambda x, y: naive_product(x, y)),
+    case(
+        "einsum", (2, 3), (3, 4), call=lambda m, *xs: m.einsum("ij,jk->ik", *xs),
+        expected=lambda x, y: naive_product(x, y),
+    ),
 ]  # fmt: skip
 
 

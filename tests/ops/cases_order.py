@@ -55,5 +55,4 @@ CASES = [
         for k, d, g in [(2, -1, True), (5, 1, False), (1, 0, True), (0, 1, True)]
     ),
     case("topk", (), call=lambda m, x: tuple(m.topk(x, 1))),
-]  # fmt: skip
-
+]

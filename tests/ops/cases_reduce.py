@@ -39,14 +39,25 @@ CASES = [
     ),
     case("var", np.array([1.0, 2.0, 3.0, 6.0]), expected=14 / 3),
     case("std", np.full(3, 2.0), kinks=True, covers=("_sqrt_flat_at_zero",)),
-    *(case(name, (1,), ours=getattr(ops, name), expected=math.nan, grad=False) for name in ["var", "std"]),  # PyTorch warns
     *(
-        case("norm", (2, 3), ours=lambda x, p=p, o=o: ops.norm(x, p, **o), theirs=_torch_norm(p, **o), covers=("_norm",))
+        case(name, (1,), ours=getattr(ops, name), expected=math.nan, grad=False) for name in ["var", "std"]
+    ),  # PyTorch warns
+    *(
+        case(
+            "norm", (2, 3), ours=lambda x, p=p, o=o: ops.norm(x, p, **o), theirs=_torch_norm(p, **o), covers=("_norm",)
+        )
         for p in [2, 1, math.inf, -math.inf, 0, 3, 1.5, 0.5, -1]
         for o in [{}, {"dim": 1}, {"dim": (0, 1), "keepdim": True}]
     ),
     *(
-        case("norm", np.array([[0.0, 0.0], [0.0, 3.0]]), ours=lambda x, p=p: ops.norm(x, p, 1), theirs=_torch_norm(p, dim=1), kinks=True, second=p != 2)
+        case(
+            "norm",
+            np.array([[0.0, 0.0], [0.0, 3.0]]),
+            ours=lambda x, p=p: ops.norm(x, p, 1),
+            theirs=_torch_norm(p, dim=1),
+            kinks=True,
+            second=p != 2,
+        )
         for p in [2, 1, 0]
     ),
     case("norm", np.array([3.0, 4.0]), expected=5.0),
@@ -72,4 +83,4 @@ CASES = [
     case("softmax", np.log([1.0, 3.0]), dim=0, expected=[0.25, 0.75]),
     case("log_softmax", np.log([1.0, 3.0]), dim=0, expected=np.log([0.25, 0.75])),
     case("mean", positive(2, 3) * 0 + normal(3), dim=0),
-]  # fmt: skip
+]

@@ -5,10 +5,13 @@ import math
 import numpy as np
 from op_case import case, integers, positive
 
+from tinygrad_mnist import ops
+
 KINKS = np.array([-1.0, -0.0, 0.0, 1.0])
 SMOOTH = ["exp", "exp2", "expm1", "sin", "cos", "tan", "tanh", "sigmoid", "erf", "square"]
 ACTIVATIONS = ["relu", "leaky_relu", "elu", "gelu", "silu", "softplus"]
 POSITIVE = ["log", "log2", "log10", "log1p", "sqrt", "rsqrt", "reciprocal"]
+RESULT = np.array([0.0, 2.0, 1.0, 0.0])
 EXTREME = np.array([-1000.0, -90.0, -20.0, -1e-8, 1e-8, 15.0, 90.0, 1000.0])
 
 CASES = [
@@ -27,8 +30,19 @@ CASES = [
     case("elu", (4,), alpha=0.7),
     case("gelu", (4,), approximate="tanh"),
     case("softplus", (4,), beta=3.0, threshold=1.0),
+    case(
+        "relu_grad",
+        (4,),
+        ours=lambda g: ops.relu_grad(g, g.like(g.xp.asarray(RESULT, g.dtype))),
+        expected=lambda g: g * (RESULT > 0),
+    ),
     case("exp", np.array([0.0, 1.0]), expected=[1.0, math.e]),
     case("erf", (50,), expected=np.vectorize(math.erf)),
-    case("erf", np.array([0.0, 0.999999, 1.0, -1.0, 5.9, 6.1, np.inf, np.nan]), grad=False, expected=np.vectorize(math.erf)),
+    case(
+        "erf",
+        np.array([0.0, 0.999999, 1.0, -1.0, 5.9, 6.1, np.inf, np.nan]),
+        grad=False,
+        expected=np.vectorize(math.erf),
+    ),
     case("sigmoid", np.array([0.0, math.log(3)]), expected=[0.5, 0.75]),
-]  # fmt: skip
+]

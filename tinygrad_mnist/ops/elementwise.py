@@ -38,6 +38,8 @@ def promote(*operands: Any, floating: bool = False) -> list[Any]:
             kinds.append((dtypes.scalar_dtype(x), 0))
         else:
             raise TypeError(f"expected a tensor or a number, got {type(x).__qualname__}: {x!r}; use tensor(...)")
+    if all(strength == 0 for _, strength in kinds):
+        raise TypeError(f"expected at least one tensor, got only numbers: {operands}")
     dtype = dtypes.result_type(kinds)
     if floating and dtype.kind != "f":
         dtype = dtypes.get_default_dtype()

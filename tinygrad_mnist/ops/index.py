@@ -19,11 +19,11 @@ from .shape import reshape
 
 
 def _normalize(index: Any) -> tuple[Any, ...]:
-    """An index as a tuple; lists as NumPy arrays, integer arrays of one number as ints."""
+    """An index as a tuple; sequences as NumPy arrays, integer arrays of one number as ints."""
     parts = []
     for p in index if isinstance(index, tuple) else (index,):
-        if isinstance(p, list):
-            p = np.asarray(p, None if p else np.int64)
+        if isinstance(p, list | tuple | range):
+            p = np.asarray(p, None if len(p) else np.int64)
         if hasattr(p, "dtype") and p.dtype.kind not in "iub":
             raise IndexError(f"tensors used as indices must be integers or bools, got {p.dtype}")
         array = p.array if isinstance(p, Variable) else p
@@ -112,7 +112,7 @@ def setitem(x: Variable, index: Any, value: Any) -> Any:
     return out, lambda g: setitem(g, index, 0), None, at_value
 
 
-def _along(x: Variable, dim: int, index: Variable) -> tuple[Any, ...]:
+def along(x: Variable, dim: int, index: Variable) -> tuple[Any, ...]:
     """The full index that names, at each place of `index`, the element of x at index[place] along `dim`."""
     if index.ndim != x.ndim:
         raise RuntimeError(f"index has {index.ndim} dimensions, expected as many as the input: {x.ndim}")
@@ -123,22 +123,30 @@ def _along(x: Variable, dim: int, index: Variable) -> tuple[Any, ...]:
                 f"index of shape {tuple(index.shape)} is larger than the input, {tuple(x.shape)}, in dimension {d}"
             )
     grid = np.ogrid[tuple(slice(n) for n in index.shape)]
-    return tuple(index if d == axis else places for d, places in enumerate(grid))
+    return tuple(index if d == axis else places for d, places in enumerate(grid)) if x.ndim else (...,)
+
+
+def _checked_along(x: Variable, dim: int, index: Variable) -> tuple[Any, ...]:
+    """`along` for an index from outside, where a negative number is a mistake and does not count from the end."""
+    lowest = int(index.array.min()) if index.array.size else 0
+    if lowest < 0:
+        raise IndexError(f"index {lowest} is out of bounds for dimension {dim} of a tensor of shape {tuple(x.shape)}")
+    return along(x, dim, index)
 
 
 def gather(x: Variable, dim: int, index: Variable) -> Variable:
     """out[i][j] = x[index[i][j]][j] for dim 0, x[i][index[i][j]] for dim 1, and so on."""
-    return getitem(x, _along(x, dim, index)) if x.ndim else getitem(x, (...,))
+    return getitem(x, _checked_along(x, dim, index))
 
 
 def scatter(x: Variable, dim: int, index: Variable, src: Any) -> Variable:
     """A copy of x with src[i][j] (or the number src) at [index[i][j]][j] for dim 0, and so on."""
-    return setitem(x, _along(x, dim, index), _part(src, index))
+    return setitem(x, _checked_along(x, dim, index), _part(src, index))
 
 
 def scatter_add(x: Variable, dim: int, index: Variable, src: Variable) -> Variable:
     """x with src[i][j] added at [index[i][j]][j] for dim 0, and so on; repeated places add up."""
-    return add(x, put(_part(src, index), _along(x, dim, index), x.shape))
+    return add(x, put(_part(src, index), _checked_along(x, dim, index), x.shape))
 
 
 def _part(src: Any, index: Variable) -> Any:
@@ -189,9 +197,9 @@ def one_hot(index: Variable, num_classes: int = -1) -> Variable:
     """1 at the class that `index` names, 0 elsewhere, in a new last dimension; int64. -1: as many as needed."""
     if index.dtype.kind not in "iu":
         raise RuntimeError(f"one_hot: expected an integer tensor, got {index.dtype}")
-    largest = int(index.array.max(initial=-1))
+    largest = int(index.array.max()) if index.array.size else -1
     n = largest + 1 if num_classes == -1 else num_classes
-    if int(index.array.min(initial=0)) < 0:
+    if index.array.size and int(index.array.min()) < 0:
         raise RuntimeError("one_hot: class values must be non-negative")
     if largest >= n:
         raise RuntimeError(f"one_hot: class values must be smaller than num_classes ({n}), got {largest}")

@@ -13,7 +13,7 @@ from ..autograd import Variable, op
 from .broadcast import kept_shape
 from .dims import normalize_dim, normalize_dims
 from .elementwise import masked, mul
-from .index import gather
+from .index import along, getitem
 from .shape import reshape
 
 Dim = int | Iterable[int] | None
@@ -77,7 +77,7 @@ def min(x: Variable, dim: int | None = None, keepdim: bool = False) -> Any:
 
 
 def _extreme(index: Variable, x: Variable, dim: int, keepdim: bool) -> tuple[Variable, Variable]:
-    values = gather(x, dim, index)
+    values = getitem(x, along(x, dim, index))
     if keepdim:
         return values, index
     axis = normalize_dim(dim, x.ndim)
@@ -99,7 +99,7 @@ def argsort(x: Variable, dim: int = -1, descending: bool = False) -> Variable:
 def sort(x: Variable, dim: int = -1, descending: bool = False) -> tuple[Variable, Variable]:
     """(values, indices) of x sorted along `dim`; equal elements keep their order."""
     index = argsort(x, dim, descending)
-    return gather(x, dim, index), index
+    return getitem(x, along(x, dim, index)), index
 
 
 def topk(x: Variable, k: int, dim: int = -1, largest: bool = True) -> tuple[Variable, Variable]:
@@ -110,4 +110,4 @@ def topk(x: Variable, k: int, dim: int = -1, largest: bool = True) -> tuple[Vari
         raise RuntimeError(f"topk: selected index k out of range: k is {k}, dimension {dim} has size {size}")
     index = argsort(x, axis, descending=largest)
     index = index.like(index.array[(*(slice(None),) * axis, slice(k))] if x.ndim else index.array)
-    return gather(x, axis, index), index
+    return getitem(x, along(x, axis, index)), index

@@ -81,7 +81,10 @@ def square(x: Variable) -> Any:
 @elementwise
 def pow(x: Any, y: Any) -> Any:
     """x^y. The gradient at y is 0 where x = 0 and y >= 0, the gradient at x is 0 where y = 0."""
-    value = raw(x) ** raw(y)
+    try:
+        value = raw(x) ** raw(y)
+    except ValueError as error:  # an integer to a negative power
+        raise RuntimeError(f"pow: {error}") from None
 
     def at_x(g: Variable) -> Variable:
         if isinstance(y, Variable):
