@@ -1,8 +1,26 @@
-"""The compiled convolutions: one image at a time through `tile`, with everything else done while it is in the cache.
+"""The compiled convolutions: one image at a time, without a matrix of patches.
 
-Arrays here are channels-last, contiguous float32: x (N, H, W, C), y and dy (N, OH, OW, O). `conv.py` chooses
-between these and NumPy, and makes the tables of offsets. A fused step follows each image's product at once
-(`EPILOGUE`), and its gradient is undone while dy is copied to where the product reads it (`_fill`).
+A convolution multiplies a matrix of patches with a matrix of weights, and the first need not be built: the
+element of output pixel p and patch place q lies at x[pixel[p] + patch[q]], for two short tables of offsets.
+`tile` computes MR rows and NR vectors of columns of such a product,
+
+    c[i, j] = init[i, j] + sum over s, k of a[rows[i] + segments[s] + k * a_step] * b[s * run + k, j]
+
+with its MR x NR sums in vector registers. Each step of k loads NR vectors of b, spreads one number of a over a
+vector for each row, and does MR x NR fused multiply-adds. Compilers do not find this by themselves, so `tile`
+writes LLVM's vector instructions itself. The same loop serves
+
+- the forward pass: rows are output pixels, k runs over the patch, b holds the weights;
+- the input gradient: the same with the kernel flipped;
+- the weight gradient: rows are patch places, k runs over output pixels, b holds the output's gradient.
+
+The rest is done while an image is in the cache: its result goes through the fused step (`_finish`), a gradient
+back through it (`_fill`). Arrays are channels-last, contiguous float32: x (N, H, W, C), y and dy (N, OH, OW, O).
+`conv_direct` makes the tables and shares out the images; it imports this only when Numba is there. All compiled
+code is in this file, since Numba's cache looks at the file of a function, and not at what that imports.
+
+Design: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication (2008),
+https://doi.org/10.1145/1356052.1356053
 """
 
 from __future__ import annotations
@@ -10,10 +28,92 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import binding, ir
 from numba import float32, int64, njit, types, uint8, void
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from .conv_direct import NONE, RELU, RELU_POOL
-from .tile import COLUMNS, MR, tile
+
+
+def _shape_for(features: dict[str, bool]) -> tuple[int, int, int]:
+    """Numbers in a vector, rows and vectors of a tile, so that all sums fit into the CPU's registers."""
+    if features.get("avx512f"):
+        return 16, 12, 2  # 32 registers of 16 numbers
+    if features.get("fma"):
+        return 8, 6, 2  # 16 registers of 8
+    return 4, 8, 2  # 32 registers of 4 (ARM's NEON)
+
+
+LANES, MR, NR = _shape_for(binding.get_host_cpu_features())
+COLUMNS = NR * LANES
+
+_float, _int = ir.FloatType(), ir.IntType(64)
+_vector = ir.VectorType(_float, LANES)
+
+
+@intrinsic
+def tile(
+    typing_context: Any, c: Any, c_stride: Any, init: Any, init_stride: Any, a: Any, rows: Any, a_step: Any,
+    segments: Any, n_segments: Any, run: Any, b: Any, b_stride: Any,
+) -> Any:  # fmt: skip
+    """See above. c, init, a, b are addresses of float32, rows and segments of int64; strides count elements."""
+    return types.void(*[types.intp] * 12), _emit_tile
+
+
+def _emit_tile(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    c, c_stride, init, init_stride, a, rows, a_step, segments, n_segments, run, b, b_stride = args
+    c, init, a, b = (builder.inttoptr(p, _float.as_pointer()) for p in (c, init, a, b))
+    rows, segments = (builder.inttoptr(p, _int.as_pointer()) for p in (rows, segments))
+    multiply_add = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(_vector, [_vector] * 3), f"llvm.fma.v{LANES}f32"
+    )
+
+    def at(pointer: Any, *indices: Any) -> Any:
+        for index in indices:
+            pointer = builder.gep(pointer, [_int(index) if isinstance(index, int) else index])
+        return pointer
+
+    def vector_at(pointer: Any) -> Any:
+        return builder.bitcast(pointer, _vector.as_pointer())
+
+    def load(pointer: Any) -> Any:
+        value = builder.load(vector_at(pointer))
+        value.align = 4
+        return value
+
+    def spread(number: Any) -> Any:
+        undefined = ir.Constant(_vector, ir.Undefined)
+        first = builder.insert_element(undefined, number, ir.IntType(32)(0))
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        return builder.shuffle_vector(first, undefined, lanes)
+
+    tile_rows, tile_columns = range(MR), range(NR)
+    sums = [[cgutils.alloca_once(builder, _vector) for _ in tile_columns] for _ in tile_rows]
+    for i in tile_rows:
+        for j in tile_columns:
+            builder.store(ir.Constant(_vector, [0.0] * LANES), sums[i][j])
+    row = [builder.load(at(rows, i)) for i in tile_rows]
+    with cgutils.for_range(builder, n_segments) as s:
+        a_segment = at(a, builder.load(at(segments, s.index)))
+        b_segment = at(b, builder.mul(builder.mul(s.index, run), b_stride))
+        a_row = [at(a_segment, row[i]) for i in tile_rows]
+        with cgutils.for_range(builder, run) as k:
+            b_row = at(b_segment, builder.mul(k.index, b_stride))
+            b_vectors = [load(at(b_row, j * LANES)) for j in tile_columns]
+            a_offset = builder.mul(k.index, a_step)
+            for i in tile_rows:
+                a_vector = spread(builder.load(at(a_row[i], a_offset)))
+                for j in tile_columns:
+                    more = builder.call(multiply_add, [a_vector, b_vectors[j], builder.load(sums[i][j])])
+                    builder.store(more, sums[i][j])
+    for i in tile_rows:
+        for j in tile_columns:
+            start = load(at(init, builder.mul(init_stride, _int(i)), j * LANES))
+            total = builder.fadd(builder.load(sums[i][j]), start)
+            builder.store(total, vector_at(at(c, builder.mul(c_stride, _int(i)), j * LANES))).align = 4
+    return context.get_dummy_value()
+
 
 _images, _choices = float32[:, :, :, ::1], uint8[:, :, :, ::1]
 _blocks, _table = float32[:, :, ::1], int64[::1]
@@ -67,7 +167,7 @@ def _fill(
 def _finish(
     y: np.ndarray, choice: np.ndarray, sums: np.ndarray, epilogue: int, width: int, grid: tuple[int, ...]
 ) -> None:  # pragma: no cover
-    """One image's sums (pixels, O or more), `width` pixels a row, through the epilogue into y (OH, OW, O)."""
+    """One image's sums (pixels, O or more), rows of `width` pixels, through the step into y (OH, OW, O)."""
     H, W, O = y.shape
     h0, SH, w0, SW = grid
     if epilogue == RELU_POOL:
@@ -94,7 +194,8 @@ def _finish(
 
 @njit(**_compile)
 def _product(
-    sums: np.ndarray, a: int, rows: np.ndarray, step: int, segments: np.ndarray, run: int, w: np.ndarray, bias: np.ndarray
+    sums: np.ndarray, a: int, rows: np.ndarray, step: int, segments: np.ndarray, run: int, w: np.ndarray,
+    bias: np.ndarray,
 ) -> None:  # pragma: no cover
     """sums (rows, columns) = bias + patches · w, with w (column blocks, patch, COLUMNS)."""
     stride = sums.shape[1]
@@ -118,8 +219,8 @@ _frame = types.UniTuple(int64, 4)
     **_compile,
 )  # fmt: skip
 def conv(
-    x: np.ndarray, x_out: np.ndarray, x_choice: np.ndarray, undo: int, frame: tuple[int, ...], pixels: np.ndarray, step: int,
-    segments: np.ndarray, run: int, w: np.ndarray, bias: np.ndarray, y: np.ndarray, choice: np.ndarray, epilogue: int,
+    x: np.ndarray, x_out: np.ndarray, x_choice: np.ndarray, undo: int, frame: tuple[int, ...], pixels: np.ndarray,
+    step: int, segments: np.ndarray, run: int, w: np.ndarray, bias: np.ndarray, y: np.ndarray, choice: np.ndarray, epilogue: int,
     width: int, grid: tuple[int, ...],
 ) -> None:  # fmt: skip  # pragma: no cover
     """y[:, h0::SH, w0::SW] = epilogue(patches of x · w + bias), with grid = (h0, SH, w0, SW).
@@ -146,8 +247,8 @@ def conv(
     **_compile,
 )
 def weight_grad(
-    x: np.ndarray, frame: tuple[int, ...], dy: np.ndarray, dy_out: np.ndarray, dy_choice: np.ndarray, undo: int, width: int,
-    patch: np.ndarray, step: int, segments: np.ndarray, run: int, dw: np.ndarray,
+    x: np.ndarray, frame: tuple[int, ...], dy: np.ndarray, dy_out: np.ndarray, dy_choice: np.ndarray, undo: int,
+    width: int, patch: np.ndarray, step: int, segments: np.ndarray, run: int, dw: np.ndarray,
 ) -> None:  # fmt: skip  # pragma: no cover
     """dw (column blocks, patch, COLUMNS) += patches of x, transposed, · dy; a row of dy has `width` pixels."""
     N, H, W, C = x.shape

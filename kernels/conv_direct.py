@@ -1,8 +1,8 @@
 """Convolution without a patch matrix: what `conv.py` does, for float32, by the compiled loops.
 
-The element of output pixel p and patch place q lies at x[pixel[p] + patch[q]] (see `tile.py`), so all that is
+The element of output pixel p and patch place q lies at x[pixel[p] + patch[q]] (see `conv_compiled.py`), so all that is
 made here are tables of such offsets. Each function can take the step after the convolution with it, ReLU or
-ReLU and 2×2 max pooling: forward it is done while an image's result is in the cache, and a gradient is carried
+ReLU and 2x2 max pooling: forward it is done while an image's result is in the cache, and a gradient is carried
 back through it while it is copied to where the product reads it.
 """
 
@@ -21,7 +21,7 @@ NONE, RELU, RELU_POOL = 0, 1, 2
 
 
 class Fused(NamedTuple):
-    """What was done after the convolution: the step, its result, and (pooling) which of 2×2 pixels it took."""
+    """What was done after the convolution: the step, its result, and (pooling) which of 2x2 pixels it took."""
 
     step: int
     y: np.ndarray  # (N, O, OH, OW), or pooled
@@ -50,7 +50,8 @@ def conv2d(
     taps, run = _taps((KH, KW), C, row, dilation)
     y = np.empty((N, OH // 2, OW // 2, O) if step == RELU_POOL else (N, OH, OW, O), np.float32)
     choice = np.empty(y.shape if step == RELU_POOL else (N, 1, 1, O), np.uint8)
-    matrices = [_blocks(w[g * OG : (g + 1) * OG].transpose(2, 3, 1, 0).reshape(-1, OG), code.COLUMNS) for g in range(groups)]
+    by_group = np.split(w.transpose(2, 3, 1, 0).reshape(-1, O), groups, axis=1)  # (KH KW C, O/G) each
+    matrices = [_blocks(matrix, code.COLUMNS) for matrix in by_group]
     bias = np.zeros((groups, matrices[0].shape[0] * code.COLUMNS), np.float32)
     if b is not None:
         bias[:, :OG] = b.reshape(groups, OG)
@@ -104,7 +105,7 @@ def conv2d_input_grad(
                     taps = np.array(
                         [((i + top) * width + j + left) * OG for _, i in row_taps for _, j in column_taps], np.int64
                     )
-                    chosen = w[outs][:, :, [k for k, _ in row_taps]][..., [l for l, _ in column_taps]]
+                    chosen = w[outs][:, :, [tap for tap, _ in row_taps]][..., [tap for tap, _ in column_taps]]
                     matrix = _blocks(chosen.transpose(2, 3, 0, 1).reshape(-1, CG), code.COLUMNS)
                     bias = np.zeros(matrix.shape[0] * code.COLUMNS, np.float32)
                     code.conv(
@@ -166,7 +167,9 @@ def flat_index(pooled: Fused) -> np.ndarray:
     """The choices of pooling as `max_pool2d` gives them: h·W + w in the image before it."""
     OH, OW = pooled.choice.shape[2:]
     row, column = np.divmod(pooled.choice.astype(np.int32), 2)
-    return (2 * np.arange(OH, dtype=np.int32)[:, None] + row) * pooled.conv_shape[3] + 2 * np.arange(OW, dtype=np.int32) + column
+    row += 2 * np.arange(OH, dtype=np.int32)[:, None]
+    column += 2 * np.arange(OW, dtype=np.int32)
+    return row * np.int32(pooled.conv_shape[3]) + column
 
 
 EVERY_PIXEL = (0, 1, 0, 1)  # the first row and the step between rows, then the same for columns

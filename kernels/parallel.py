@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -114,7 +115,7 @@ def for_blocks(run: Callable[[int, int], T], n: int) -> list[T]:
         others = [
             # NumPy keeps its errstate in the context.
             workers.pool.submit(contextvars.copy_context().run, block, start, stop)
-            for start, stop in zip(edges[1:-1], edges[2:], strict=True)
+            for start, stop in itertools.pairwise(edges[1:])
         ]
         try:
             first = block(edges[0], edges[1])

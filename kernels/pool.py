@@ -1,6 +1,6 @@
 """2-d pooling, its gradients, and what is needed to differentiate those again.
 
-Letters as in `conv.py`. A window is the KH × KW elements that one output looks at; with `ceil_mode` the last
+Letters as in `conv.py`. A window is the KH x KW elements that one output looks at; with `ceil_mode` the last
 window may hang over the edge, as long as it starts inside. Arrays are NCHW in shape, results lie channels-last.
 
 An index says which element of x an output took: its place h·W + w in the image, as PyTorch counts. Gradients
@@ -42,14 +42,15 @@ def max_pool2d(
     index[...] = rows[:, None] * W + columns
     for (oi, oj), (xi, xj), at in _window_elements(x.shape, (OH, OW), kernel, stride, padding, dilation):
         value, best = x[:, :, xi, xj], y[:, :, oi, oj]
-        wins = (value > best) | (value != value)  # noqa: PLR0124  (a NaN differs from itself)
+        wins = (value > best) | (value != value)  # a NaN differs from itself
         np.copyto(best, value, where=wins)
         np.copyto(index[:, :, oi, oj], at, where=wins)
     return y, index
 
 
 def max_pool2d_input_grad(
-    dy: np.ndarray, index: np.ndarray, x_shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+    dy: np.ndarray, index: np.ndarray, x_shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair,
+    dilation: Pair,
 ) -> np.ndarray:
     """dx (N, C, H, W): each dy (N, C, OH, OW) at its index; the adjoint of max_pool2d_at."""
     dx = empty_nhwc(x_shape, dy.dtype)

@@ -76,14 +76,15 @@ def _fused(modules: list[Module]) -> tuple[int, str | None]:
     kinds = [type(module) for module in modules[:3]]
     if kinds[:2] != [Conv2d, ReLU] or any(m._forward_hooks or m._forward_pre_hooks for m in modules[:3]):
         return 1, None
-    if kinds[2:] == [MaxPool2d] and _is_plain_2x2(modules[2]):
+    if len(modules) > 2 and type(modules[2]) is MaxPool2d and _is_plain_2x2(modules[2]):
         return 3, "relu_pool"
     return 2, "relu"
 
 
 def _is_plain_2x2(pool: MaxPool2d) -> bool:
     two = all(size in (2, (2, 2)) for size in (pool.kernel_size, pool.stride))
-    return two and pool.padding in (0, (0, 0)) and pool.dilation in (1, (1, 1)) and not (pool.return_indices or pool.ceil_mode)
+    plain = pool.padding in (0, (0, 0)) and pool.dilation in (1, (1, 1)) and not pool.ceil_mode
+    return two and plain and not pool.return_indices
 
 
 class Sequential(_Numbered):

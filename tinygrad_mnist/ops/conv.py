@@ -3,7 +3,7 @@
 conv2d is linear in x and in w. Its adjoint in x is conv2d_input_grad (the transposed convolution), its adjoint
 in w is conv2d_weight_grad, and the adjoints of those two are again among the three.
 
-conv2d_relu is conv2d, ReLU and, if asked for, 2×2 max pooling in one pass over memory. Its gradients are in one
+conv2d_relu is conv2d, ReLU and, if asked for, 2x2 max pooling in one pass over memory. Its gradients are in one
 pass too, unless they are to be differentiated again: then they are those of the separate ops.
 """
 
@@ -70,7 +70,7 @@ def conv2d_weight_grad(
 def conv2d_relu(
     x: Variable, w: Variable, b: Variable | None, stride: Pair, padding: Pair, dilation: Pair, groups: int, pool: bool
 ) -> Variable:
-    """relu(conv2d(x, w, b)), and its largest elements in squares of 2 × 2 pixels if `pool`."""
+    """relu(conv2d(x, w, b)), and its largest elements in squares of 2 x 2 pixels if `pool`."""
     geometry = stride, padding, dilation, groups
     direct = getattr(x.kernels, "conv_direct", None)
     if direct is not None and direct.usable(x.array, w.array):

@@ -55,7 +55,7 @@ def max_unpool2d(y: Variable, index: Variable, size: Pair) -> Any:
 
 @op
 def adaptive_max_pool2d(x: Variable, size: Pair) -> Any:
-    """The largest element of each of the size[0] × size[1] windows that x (N, C, H, W) is cut into."""
+    """The largest element of each of the size[0] x size[1] windows that x (N, C, H, W) is cut into."""
     image = x.shape[2:]
     y, index = x.kernels.adaptive_max_pool2d(x.array, size)
     chosen = x.like(index)
@@ -105,7 +105,7 @@ def avg_pool2d_input_grad(
 
 @op
 def adaptive_avg_pool2d(x: Variable, size: Pair) -> Any:
-    """The mean of each of the size[0] × size[1] windows that x (N, C, H, W) is cut into."""
+    """The mean of each of the size[0] x size[1] windows that x (N, C, H, W) is cut into."""
     x_shape = x.shape
     return x.kernels.adaptive_avg_pool2d(x.array, size), lambda g: adaptive_avg_pool2d_input_grad(g, x_shape)
 

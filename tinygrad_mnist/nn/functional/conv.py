@@ -47,7 +47,7 @@ def conv2d(
     OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1. `padding` may be 'valid' (none) or
     'same' (OH = H, with stride 1; where the total is odd, the last row and column get one more).
     `then` does what follows in the same pass over memory, which is faster: "relu", or "relu_pool" for ReLU and
-    2×2 max pooling. (PyTorch does not have it; nn.Sequential finds it by itself.)
+    2x2 max pooling. (PyTorch does not have it; nn.Sequential finds it by itself.)
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv2d.html
 
     >>> from tinygrad_mnist import ones
