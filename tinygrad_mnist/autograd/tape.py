@@ -13,7 +13,7 @@ import functools
 import itertools
 import traceback
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -147,12 +147,14 @@ class Node:
         self.name = name
         self.order = next(self._order)
         self.edges: list[tuple[Node | Variable, Gradient]] | None = edges  # None once freed
-        # What the gradient functions hold on to must not change until they are called.
-        self.saved = [(v, v.version[0]) for _, fn in edges if fn.__closure__ for v in captured(fn)]
-        # The array, not the Variable: a node that held its own output would be a reference cycle.
+        self.saved: list[tuple[Variable, int]] = []  # what must not change until backward, and its count of changes
         self.output: tuple[type[Variable], Any, list[int], int] | None = None
-        if any(takes_output(fn) for _, fn in edges):
-            self.output = output.kind, output.array, output.version, output.version[0]
+        for _, fn in edges:
+            if fn.__closure__:
+                self.saved += [(v, v.version[0]) for v in captured(fn)]
+            if takes_output(fn):
+                # The array, not the Variable: a node that held its own output would be a reference cycle.
+                self.output = output.kind, output.array, output.version, output.version[0]
         self._hooks: dict[int, Callable] | None = None
         self.retainer: weakref.ref[Variable] | None = None  # whose .grad to fill: see retain_grad
         self.trace = traceback.extract_stack()[:-3] if mode.anomaly else None
@@ -181,15 +183,15 @@ class Node:
 
     def check_unchanged(self) -> None:
         """Raise if something that the gradients need was overwritten since the op ran."""
-        kept = [(v.shape, v.version[0] - then) for v, then in self.saved]
+        kept = [(v.array, v.version, then) for v, then in self.saved]
         if self.output is not None:
-            kept.append((self.output[1].shape, self.output[2][0] - self.output[3]))
-        for shape, changes in kept:
-            if changes:
+            kept.append(self.output[1:])
+        for array, version, then in kept:
+            if version[0] != then:
                 raise RuntimeError(
-                    f"a tensor of shape {tuple(shape)} that the gradient of {self.name} needs has been modified by an "
-                    f"inplace operation ({changes} since it was used). Use the out-of-place form (y = x + 1, "
-                    "not x += 1), or change it after backward()."
+                    f"a tensor of shape {array.shape} that the gradient of {self.name} needs has been modified by an "
+                    f"inplace operation ({version[0] - then} since it was used). Use the out-of-place form "
+                    "(y = x + 1, not x += 1), or change it after backward()."
                 )
 
 
@@ -198,14 +200,16 @@ def takes_output(fn: Gradient) -> bool:
     return fn.__code__.co_argcount == 2
 
 
-def captured(fn: Gradient) -> Iterable[Variable]:
+def captured(fn: Gradient) -> list[Variable]:
     """The Variables that a gradient function holds on to."""
+    found = []
     for cell in fn.__closure__ or ():
         content = cell.cell_contents
         if isinstance(content, Variable):
-            yield content
+            found.append(content)
         elif type(content) in (tuple, list):
-            yield from (v for v in content if isinstance(v, Variable))
+            found += [v for v in content if isinstance(v, Variable)]
+    return found
 
 
 def op(fn: Callable[..., tuple]) -> Callable[..., Any]:
@@ -253,7 +257,7 @@ def record(name: str, value: Any, args: Sequence[Any], gradients: Sequence[Gradi
     inputs = [a for a in args if isinstance(a, Variable)]
     out = inputs[0].like(value)
     for a in inputs:
-        if shares_memory(out.array, a.array):
+        if out.array is a.array or (out.array.base is not None and views_same(out.array, a.array)):
             out.version = a.version
             out.base = a.base or (a, a.node)
     if mode.grad:
@@ -283,6 +287,6 @@ def _check_view(name: str, view: Variable) -> None:
         )
 
 
-def shares_memory(a: Any, b: Any) -> bool:
-    """Whether `a` is `b` or a view of what `b` is a view of."""
-    return a is b or (a.base is not None and (a.base is b or a.base is b.base))
+def views_same(view: Any, b: Any) -> bool:
+    """Whether `view` shows the memory of `b`, or of what `b` is a view of."""
+    return view.base is b or view.base is b.base
