@@ -65,7 +65,7 @@ def generator(seed: int = 0) -> tg.Generator:
         {"batch_size": 2, "collate_fn": lambda samples: type(samples[0])(samples[-1])},
         {"batch_size": 4, "pin_memory": False, "shuffle": False},
     ],
-    ids=str,
+    ids=lambda options: ",".join(options),
 )
 @pytest.mark.parametrize("dataset", [list(range(10)), list(np.arange(10) / 4)], ids=["ints", "numpy"])
 def test_batches_equal_pytorch_s(dataset, options):
