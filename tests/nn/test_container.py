@@ -25,6 +25,48 @@ def test_sequential_calls_in_order_and_slices(device):
     assert len(nn.Sequential()) == 0
 
 
+@pytest.mark.parametrize(
+    "tail",
+    [
+        (nn.ReLU(), nn.MaxPool2d(2)),
+        (nn.ReLU(), nn.MaxPool2d((2, 2), stride=2)),
+        (nn.ReLU(inplace=True),),
+        (nn.ReLU(), nn.MaxPool2d(3)),
+        (nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)),
+        (nn.ReLU(), nn.Dropout(0.0)),
+        (nn.MaxPool2d(2), nn.ReLU()),
+    ],
+)
+def test_sequential_gives_what_its_modules_give(tail, device, rng):
+    model = nn.Sequential(nn.Conv2d(2, 16, 3, device=device, dtype="float64"), *tail)
+
+    def one_by_one(x):
+        for module in model:
+            x = module(x)
+        return x
+
+    x = tg.tensor(rng.normal(size=(2, 2, 7, 9)), device=device, requires_grad=True)
+    inputs = [x, *model.parameters()]
+    results = []
+    for forward in (model, one_by_one):
+        y = forward(x)
+        grads = tg.autograd.grad((y * y).sum(), inputs, retain_graph=True)
+        again = tg.autograd.grad((y * y).sum(), inputs, create_graph=True)
+        second = tg.autograd.grad(sum((g * g).sum() for g in again), inputs)
+        results.append([y, *grads, *again, *second])
+    for got, expected in zip(*results, strict=True):
+        close(got, expected)
+
+
+def test_hooks_inside_a_sequential_are_called(device):
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, device=device), nn.ReLU(), nn.MaxPool2d(2))
+    called = []
+    for module in model:
+        module.register_forward_hook(lambda module, args, y: called.append(type(module).__name__))
+    model(tg.ones(1, 1, 6, 6, device=device))
+    assert called == ["Conv2d", "ReLU", "MaxPool2d"]
+
+
 def test_sequential_with_names_is_torchs():
     ours = nn.Sequential(OrderedDict(conv=nn.Conv2d(1, 2, 3), act=nn.ReLU()))
     theirs = torch.nn.Sequential(OrderedDict(conv=torch.nn.Conv2d(1, 2, 3), act=torch.nn.ReLU()))

@@ -160,6 +160,11 @@ def test_group_norm_agrees(shape, groups, affine, device, rng):
     )
 
 
+def test_group_norm_layer(device, rng):
+    x = rng.normal(size=(2, 4, 3)).astype("float32")
+    close(nn.GroupNorm(2, 4, device=device)(tg.tensor(x, device=device)), torch.nn.GroupNorm(2, 4)(torch.tensor(x)), 1e-5)
+
+
 def test_layer_and_group_norm_errors(device):
     x = tg.zeros(2, 4, device=device)
     with pytest.raises(RuntimeError, match=r"LayerNorm.*: expected the last axes to be \(3,\), got input \(2, 4\)"):
@@ -183,6 +188,8 @@ def test_layer_and_group_norm_errors(device):
         lambda nn: nn.LayerNorm((2, 4), elementwise_affine=False),
         lambda nn: nn.LayerNorm(4, bias=False),
         lambda nn: nn.GroupNorm(2, 4),
+        lambda nn: nn.GroupNorm(2, 4, bias=False),
+        lambda nn: nn.BatchNorm1d(3, bias=False),
         lambda nn: nn.GroupNorm(2, 4, affine=False),
     ],
 )
