@@ -204,7 +204,8 @@ def _product(
         for row in range(0, len(rows), MR):
             tile(
                 sums[row, column:].ctypes.data, stride, bias[column:].ctypes.data, 0,
-                a, rows[row:].ctypes.data, step, segments.ctypes.data, len(segments), run, w[block].ctypes.data, COLUMNS,
+                a, rows[row:].ctypes.data, step, segments.ctypes.data, len(segments), run,
+                w[block].ctypes.data, COLUMNS,
             )  # fmt: skip
 
 
@@ -220,8 +221,8 @@ _frame = types.UniTuple(int64, 4)
 )  # fmt: skip
 def conv(
     x: np.ndarray, x_out: np.ndarray, x_choice: np.ndarray, undo: int, frame: tuple[int, ...], pixels: np.ndarray,
-    step: int, segments: np.ndarray, run: int, w: np.ndarray, bias: np.ndarray, y: np.ndarray, choice: np.ndarray, epilogue: int,
-    width: int, grid: tuple[int, ...],
+    step: int, segments: np.ndarray, run: int, w: np.ndarray, bias: np.ndarray, y: np.ndarray, choice: np.ndarray,
+    epilogue: int, width: int, grid: tuple[int, ...],
 ) -> None:  # fmt: skip  # pragma: no cover
     """y[:, h0::SH, w0::SW] = epilogue(patches of x · w + bias), with grid = (h0, SH, w0, SW).
 

@@ -1,0 +1,134 @@
+"""Our worker threads: blocks, errors, the threads of BLAS, forks."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+from tinygrad_mnist import kernels
+from tinygrad_mnist.kernels import parallel
+
+
+def blas_threads():
+    return [library.num_threads for library in parallel._numpy_blas()]
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 10])
+def test_blocks_cover_the_range_once_and_in_order(n, threads):
+    blocks = parallel.for_blocks(lambda start, stop: (start, stop), n)
+    assert len(blocks) == max(1, min(n, threads))
+    assert [i for start, stop in blocks for i in range(start, stop)] == list(range(n))
+
+
+def test_blocks_run_on_different_threads_at_the_same_time():
+    before = parallel.get_num_threads()
+    parallel.set_num_threads(2)
+    both_inside = threading.Barrier(2, timeout=30)
+    names = parallel.for_blocks(lambda start, stop: (both_inside.wait(), threading.get_ident())[1], 2)
+    parallel.set_num_threads(before)
+    assert len(set(names)) == 2
+
+
+def test_inside_a_block_blocks_run_on_the_calling_thread(threads):
+    def outer(start, stop):
+        return parallel.for_blocks(lambda a, b: threading.get_ident(), 6), threading.get_ident()
+
+    for inner, ident in parallel.for_blocks(outer, 6):
+        assert set(inner) == {ident} or threads == 1
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_what_a_block_raises_is_raised_after_all_have_ended(bad):
+    before = parallel.get_num_threads()
+    parallel.set_num_threads(2)
+    ended = []
+
+    def run(start, stop):
+        if start == bad:
+            raise KeyError(f"block {start}")
+        ended.append(start)
+
+    with pytest.raises(KeyError, match=f"block {bad}"):
+        parallel.for_blocks(run, 2)
+    assert ended == [1 - bad]
+    assert parallel.for_blocks(lambda start, stop: start, 2) == [0, 1]  # and goes on working
+    parallel.set_num_threads(before)
+
+
+def test_blas_has_one_thread_inside_and_its_own_number_after():
+    before = parallel.get_num_threads()
+    parallel.set_num_threads(2)
+    assert blas_threads() == [2]
+    assert parallel.for_blocks(lambda start, stop: blas_threads(), 2) == [[1], [1]]
+    assert blas_threads() == [2]
+    with pytest.raises(ZeroDivisionError):
+        parallel.for_blocks(lambda start, stop: 1 / 0, 2)
+    assert blas_threads() == [2]
+    parallel.set_num_threads(before)
+
+
+def test_errstate_of_the_caller_holds_in_every_block(threads):
+    def divide(start, stop):
+        return np.ones(stop - start) / np.zeros(stop - start)
+
+    with np.errstate(divide="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        parallel.for_blocks(divide, 6)
+
+
+@pytest.mark.parametrize(("n", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError)])
+def test_bad_numbers_of_threads(n, error):
+    before = parallel.get_num_threads()
+    with pytest.raises(error, match="set_num_threads: expected"):
+        parallel.set_num_threads(n)
+    assert parallel.get_num_threads() == before
+
+
+@pytest.mark.parametrize(("value", "expected"), [("3", 3), ("0", None), ("many", None), ("", None)])
+def test_default_is_omp_num_threads_or_all_cpus(value, expected):
+    code = "from tinygrad_mnist.kernels import parallel; print(parallel.get_num_threads())"
+    result = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": value}, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) == (expected or len(os.sched_getaffinity(0)))
+
+
+def test_systems_without_affinity_count_their_cpus(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert parallel._default_threads() == 1
+
+
+def _convolve(queue):
+    x, w = np.ones((4, 3, 8, 8), np.float32), np.ones((5, 3, 3, 3), np.float32)
+    y = kernels.conv2d(x, w, None, (1, 1), (0, 0), (1, 1), 1)
+    queue.put((float(y.sum()), blas_threads(), parallel.get_num_threads()))
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")  # a fork with threads running is the test
+def test_a_forked_process_starts_its_own_threads(path):
+    before = parallel.get_num_threads()
+    parallel.set_num_threads(2)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+
+    def fork_here(start, stop):
+        if start == 0:  # in the middle of a run, with BLAS held at one thread
+            process = context.Process(target=_convolve, args=(queue,))
+            process.start()
+            answer = queue.get(timeout=60)
+            process.join(60)
+            return answer, process.exitcode
+        return None
+
+    (answer, exitcode), _ = parallel.for_blocks(fork_here, 2)
+    assert exitcode == 0
+    assert answer == (4 * 5 * 36 * 27.0, [2], 2)
+    parallel.set_num_threads(before)
