@@ -73,8 +73,11 @@ def main(args):
     checkpoints = None if args.dry_run else training.CheckpointManager(args.save.with_suffix(".checkpoints"))
     history = training.History(args.json)
 
-    train(model, train_loader, args, history, checkpoints)
-    test(model, test_loader, history)
+    try:
+        train(model, train_loader, args, history, checkpoints)
+        test(model, test_loader, history)
+    except KeyboardInterrupt:
+        parser.exit(130, how_to_go_on(args, checkpoints))
     if not args.dry_run:
         tg.save(model.state_dict(), args.save)
 
@@ -110,7 +113,7 @@ def number(kind, least, most=math.inf):
             value = math.nan
         if not least <= value <= most or value == math.inf:
             what = "a whole number" if kind is int else "a number"
-            limits = f"at least {least}" if most == math.inf else f"from {least} to {most}"
+            limits = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
             raise argparse.ArgumentTypeError(f"expected {what} {limits}, got {text!r}")
         return value
 
@@ -160,12 +163,15 @@ parser.add_argument("--json", type=new_file, metavar="FILE", help="write the his
 parser.add_argument("--dry-run", action="store_true", help="one batch of training, one of testing, nothing is saved")
 
 
-def command_to_resume(args):
-    """The command that goes on from the latest checkpoint."""
+def how_to_go_on(args, checkpoints):
+    """What to say after Ctrl-C: where everything is, and the command that goes on from there."""
+    newest = checkpoints and checkpoints.newest
+    if not newest:
+        return f"\nStopped before the first checkpoint. Start again with\n  {shlex.join([sys.executable, *sys.argv])}\n"
     given = {name: value for name, value in vars(args).items() if value != parser.get_default(name)}
-    given.pop("resume", None)
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
-    return shlex.join([sys.executable, sys.argv[0], *flags, "--resume"])
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if name != "resume"]
+    command = shlex.join([sys.executable, sys.argv[0], *flags, "--resume"])
+    return f"\nStopped; everything is in {newest}. Go on with\n  {command}\n"
 
 
 if __name__ == "__main__":
@@ -174,10 +180,8 @@ if __name__ == "__main__":
         parser.error("argument --resume: not with --dry-run")
     try:
         main(arguments)
-    except KeyboardInterrupt as stop:
-        saved = getattr(stop, "checkpoint", None)
-        where = f"at {saved}" if saved else "from the latest checkpoint, if there is one,"
-        parser.exit(130, f"\nStopped. Go on {where} with\n  {command_to_resume(arguments)}\n")
+    except KeyboardInterrupt:  # while loading, or while saying how to go on
+        sys.exit(130)
     except BrokenPipeError:  # as in `... | head -1`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

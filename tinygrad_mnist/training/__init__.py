@@ -3,10 +3,9 @@
 from .checkpoints import CheckpointManager
 from .early_stopping import EarlyStopping
 from .fit import DivergedError, fit
-from .interrupt import Interrupted
 from .report import History
 from .step import evaluate, train_step
 
 __all__ = [
-    "CheckpointManager", "DivergedError", "EarlyStopping", "History", "Interrupted", "evaluate", "fit", "train_step",
+    "CheckpointManager", "DivergedError", "EarlyStopping", "History", "evaluate", "fit", "train_step",
 ]  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from .. import random
@@ -56,7 +55,8 @@ def fit(
     - Progress goes to the terminal: a bar on stderr while it is one, and a line per epoch on stdout.
 
     Raises DivergedError when the loss becomes NaN or infinite, CheckpointError when `resume` is of another run.
-    Ctrl-C raises Interrupted (a KeyboardInterrupt) when the current step is done and saved; pressed twice, at once.
+    Ctrl-C raises KeyboardInterrupt when the current step is done and saved (`checkpoints.newest`); pressed twice, at
+    once.
     """
     if early_stopping is not None and valid_loader is None:
         raise ValueError("fit: early_stopping needs a valid_loader")
@@ -74,8 +74,8 @@ def fit(
                 run.train_epoch(epochs, guard)
                 run.end_epoch(epochs, guard)
             guard.check()
-        except Interrupted as stop:
-            stop.checkpoint = run.save()
+        except Interrupted:
+            run.save()
             raise
     if early_stopping is not None:
         early_stopping.restore_best(model)
@@ -214,19 +214,18 @@ class _Run:
             "seconds": seconds,
         }
 
-    def save(self, is_best: bool = False) -> Path | None:
-        """Write a checkpoint, if there is a place for it and the weights are good; returns its path."""
+    def save(self, is_best: bool = False) -> None:
+        """Write a checkpoint, if there is a place for it and the weights are good."""
         began = time.perf_counter()
         self.check_losses()
         if not all(p.xp.isfinite(p.array).all() for p in self.model.parameters()):
             raise self.diverged("the weights became NaN or infinite", self.at.step)
         if self.checkpoints is None:
-            return None
+            return
         self.at.seconds = began - self.began
-        path = self.checkpoints.save(self.state_dict(), self.at.step, is_best)
+        self.checkpoints.save(self.state_dict(), self.at.step, is_best)
         now = time.perf_counter()
         self.next_save = now + max(SECONDS_BETWEEN_CHECKPOINTS, (now - began) / LARGEST_SHARE_OF_SAVING)
-        return path
 
     def check_losses(self) -> None:
         """Read the losses that were not read yet; raise if one is NaN or infinite."""

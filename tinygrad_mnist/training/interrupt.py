@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from types import FrameType
 from typing import Self, TypeVar
 
@@ -12,9 +11,7 @@ T = TypeVar("T")
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C was pressed during `fit`, which has finished its step and saved its state at `checkpoint` (or None)."""
-
-    checkpoint: Path | None = None
+    """Ctrl-C was pressed, and now everything is in a state that can be saved."""
 
 
 class InterruptGuard:
