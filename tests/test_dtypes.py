@@ -82,6 +82,8 @@ def test_numpy_scalars_count_as_python_numbers():
     assert (tg.arange(2) + np.int8(2)).dtype == tg.int64
     assert (np.int32(2) + tg.arange(2)).dtype == tg.int64
     assert (tg.arange(2) * np.float32(2)).dtype == tg.float32
+    assert tg.mul(tg.arange(2), np.float64(2)).dtype == tg.float32
+    assert tg.mul(tg.tensor([True]), np.True_).dtype == tg.bool
     assert (tg.ones(2, dtype=tg.float64) * np.float32(2)).dtype == tg.float64
 
 

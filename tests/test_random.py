@@ -61,7 +61,9 @@ def test_arrays_of_a_generator():
     g = tg.Generator().manual_seed(0)
     assert g.uniform(()).shape == ()
     assert g.normal((2,), np.float16).dtype == np.float16
-    assert g.uniform((2,), np.float32).dtype == np.float32
+    drawn = g.uniform((1000,), np.float32)
+    assert drawn.dtype == np.float32
+    assert (drawn * 2**24 % 1 == 0).all()  # not rounded from float64, which could give 1
     assert sorted(g.permutation(5)) == [0, 1, 2, 3, 4]
     assert set(g.choice(3, 100, p=np.array([0.5, 0.5, 0]))) == {0, 1}
     assert set(g.integers(2, 100, 4)) == {2, 3}

@@ -65,16 +65,10 @@ def promote_types(a: np.dtype, b: np.dtype) -> np.dtype:
 
 
 def scalar_dtype(value: Any) -> np.dtype:
-    """The type of a Python number that meets no tensor: bool, int64 or the default float."""
-    match value:
-        case True | False:
-            return bool
-        case _ if isinstance(value, np.generic):
-            return value.dtype
-        case _ if hasattr(value, "__index__"):
-            return int64
-        case _:
-            return _default
+    """The type of a number, Python's or NumPy's, that meets no tensor: bool, int64 or the default float."""
+    if isinstance(value, builtins.bool | np.bool_):
+        return bool
+    return int64 if hasattr(value, "__index__") else _default
 
 
 def result_type(operands: list[tuple[np.dtype, Any]]) -> np.dtype:
@@ -91,10 +85,7 @@ def result_type(operands: list[tuple[np.dtype, Any]]) -> np.dtype:
         met = level[0]
         for dtype in level[1:]:
             met = promote_types(met, dtype)
-        if best is None:
+        if best is None or _RANK[category(met)] > _RANK[category(best)]:
             best = met
-        elif _RANK[category(met)] > _RANK[category(best)]:
-            # A Python float that meets integers gives the default float, whatever NumPy would say.
-            best = _default if strength == 0 and met.kind == "f" else met
     assert best is not None
     return best

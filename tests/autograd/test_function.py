@@ -244,6 +244,26 @@ def test_leaves_no_reference_cycles():
         gc.enable()
 
 
+def test_an_unused_graph_leaves_no_reference_cycles():
+    gc.collect()
+    gc.disable()
+    try:
+        y = Exp.apply(leaf(1.0))
+        refs = [weakref.ref(y), weakref.ref(y.array)]
+        del y
+        assert [r() for r in refs] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_the_same_seed_for_a_plain_and_a_recorded_gradient():
+    x, seed = leaf(2.0), tg.ones(1)
+    y = Cube.apply(x)
+    autograd.grad(y, x, seed, retain_graph=True)
+    (g,) = autograd.grad(y, x, seed, create_graph=True)
+    assert autograd.grad(g, x)[0].tolist() == [12.0]
+
+
 def test_mixed_devices(fake_device):
     with pytest.raises(RuntimeError, match="Cube: expected all tensors to be on the same device"):
         Cube.apply(leaf(1.0), fake_device)

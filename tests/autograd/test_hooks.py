@@ -1,5 +1,8 @@
 """Hooks on tensors, and retain_grad."""
 
+import gc
+import weakref
+
 import pytest
 
 import tinygrad_mnist as tg
@@ -114,9 +117,22 @@ def test_retain_grad_follows_an_in_place_change():
     x = leaf(2.0)
     h = x * x
     h.retain_grad()
-    h += 1
+    h *= 2
     (h * 3).backward()
     assert h.grad.tolist() == [3.0]
+
+
+def test_retain_grad_makes_no_reference_cycle():
+    gc.collect()
+    gc.disable()
+    try:
+        h = leaf(2.0) * 3
+        h.retain_grad()
+        ref = weakref.ref(h)
+        del h
+        assert ref() is None
+    finally:
+        gc.enable()
 
 
 def test_retain_grad_of_a_dropped_tensor():

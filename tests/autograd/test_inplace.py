@@ -52,7 +52,7 @@ OWN_OPERAND = {
     "addcmul": (lambda x, y: x.addcmul_(x, x), lambda x, y: x + x * x),
     "pow": (lambda x, y: x.pow_(x), lambda x, y: x**x),
     "two changes": (lambda x, y: x.mul_(x).exp_(), lambda x, y: (x * x).exp()),
-    "keyword": (lambda x, y: x.mul_(x).add_(other=x).mul_(x), lambda x, y: (2 * x * x) ** 2),
+    "keyword": (lambda x, y: x.addcmul_(x, tensor2=x), lambda x, y: x + x * x),
 }
 
 
@@ -126,6 +126,16 @@ def test_assigned_data_is_noticed():
     assert w.grad.tolist() == [1.0, 1.0]
 
 
+def test_an_output_that_the_gradient_needs_is_kept_once():
+    h = tg.ones(2, requires_grad=True) * 1
+    h.exp_()
+    assert h.grad_fn.output[1] is h.array
+    with tg.no_grad():
+        h.zero_()
+    with pytest.raises(RuntimeError, match="the gradient of ExpBackward0 needs has been modified"):
+        h.sum().backward()
+
+
 def test_what_the_gradient_does_not_need_may_change():
     x = tg.tensor([1.0, 2.0], requires_grad=True)
     h = x * 3
@@ -192,10 +202,11 @@ def test_double_into_float_keeps_the_gradients_dtypes():
     x, y = tg.ones(2, requires_grad=True), tg.ones(2, dtype=tg.float64, requires_grad=True)
     h = x * 2
     h *= y
+    h += y
     assert h.dtype == tg.float32
     h.sum().backward()
     assert (x.grad.dtype, y.grad.dtype) == (tg.float32, tg.float64)
-    assert y.grad.tolist() == [2.0, 2.0]
+    assert y.grad.tolist() == [3.0, 3.0]
 
 
 def test_random_fill():

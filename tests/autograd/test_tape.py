@@ -95,6 +95,9 @@ def test_views_share_their_count_of_changes():
     assert x.version[0] == before + 2
     assert (x + 1).version is not x.version
     assert x.clone().version is not x.version
+    y = x.contiguous()  # the same memory: not a view of it for NumPy, but the array itself
+    assert y.array is x.array
+    assert y.version is x.version
 
 
 def test_where_gradients_meet_memory_layout_is_kept():
