@@ -19,7 +19,8 @@ def test_torch_and_we_read_what_was_written(tmp_path, arrays) -> None:
     with (tmp_path / "x.pth").open("wb") as file:
         torch_export.write(arrays, file)
     theirs = torch.load(tmp_path / "x.pth", weights_only=True)
-    ours = torch_file.read(tmp_path / "x.pth")
+    with (tmp_path / "x.pth").open("rb") as file:
+        ours = torch_file.read(file)
     assert list(theirs) == list(ours) == list(arrays)
     for name, array in arrays.items():
         assert str(theirs[name].dtype) == f"torch.{array.dtype}"
