@@ -249,6 +249,9 @@ def test_nan_and_infinity_pass_through(bad):
     assert list(np.isfinite(params[0])) == [True, False, True]
 
 
-def test_lists_of_different_length_are_refused():
+@pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop", "adadelta", "adagrad"])
+def test_lists_of_different_length_are_refused(name, rng):
+    o = next(o for case, o in CASES if case == name)
+    params, gradients = draw(rng, np.float64, steps=1)
     with pytest.raises(ValueError, match="zip"):
-        kernels.adadelta([np.ones(1)], [np.ones(1)] * 2, [np.ones(1)], [np.ones(1)], 0.1, 0.9, 1e-6, 0.0, False)
+        run(name, o, params, [[*gradients[0], np.ones(1)]])

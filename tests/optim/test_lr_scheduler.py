@@ -242,6 +242,7 @@ OTHER = optimizers()[0]
         (lambda: ours.OneCycleLR(3, 1, 1), TypeError, "int is not an Optimizer"),
         (lambda: ours.ReduceLROnPlateau(3), TypeError, "int is not an Optimizer"),
         (lambda: ours.LRScheduler(SGD), NotImplementedError, "get_lr"),
+        (lambda: ours.factors.ScaledLR(SGD), NotImplementedError, "scale"),
         (lambda: ours.StepLR(optimizers()[0], 2, last_epoch=3), KeyError, "'initial_lr' is not specified"),
         (lambda: ours.LambdaLR(SGD, [len]), ValueError, "Expected 2 lr_lambdas, but got 1"),
         (lambda: ours.LambdaLR(SGD, 3), TypeError, "should be a function, but got int"),

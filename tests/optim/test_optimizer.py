@@ -200,6 +200,17 @@ def test_load_state_dict_copies_and_converts():
     assert optimizer.param_groups[0]["betas"] == (0.9, 0.999)
 
 
+def test_load_state_dict_keeps_numbers_and_drops_none():
+    p = tg.ones(1, requires_grad=True)
+    optimizer = optim.SGD([p], momentum=0.9)
+    state = {0: {"momentum_buffer": None, "note": 5}}
+    optimizer.load_state_dict({"state": state, "param_groups": [{"params": [0]}]})
+    assert dict(optimizer.state[p]) == {"note": 5}
+    p.grad = tg.ones(1)
+    optimizer.step()
+    assert optimizer.state[p]["momentum_buffer"].item() == 1
+
+
 def test_step_runs_a_closure_with_gradients():
     p = tg.ones(1, requires_grad=True)
     optimizer = optim.SGD([p], lr=0.25)

@@ -146,8 +146,8 @@ class Optimizer:
                 )
             for i, (p, index) in enumerate(zip(group["params"], saved["params"], strict=True)):
                 if index in state_dict["state"]:
-                    entries = state_dict["state"][index].items()
-                    state[p] = {key: _restored(key, value, p, _name(group, i)) for key, value in entries}
+                    entries = state_dict["state"][index].items()  # PyTorch keeps None for what is not used
+                    state[p] = {k: _restored(k, v, p, _name(group, i)) for k, v in entries if v is not None}
         self.state = state
         for group, saved in zip(self.param_groups, saved_groups, strict=True):
             group.update({key: value for key, value in saved.items() if key not in ("params", "param_names")})

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import tinygrad_mnist as tg
+from tinygrad_mnist import backend
 from tinygrad_mnist.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, get_worker_info
 
 CONTEXTS = ["fork", "spawn"] if sys.platform == "linux" else ["spawn"]
@@ -133,6 +134,34 @@ def test_same_whole_batches_and_single_samples():
     for options in ({"batch_size": 6}, {"batch_size": None}, {"batch_size": 4, "collate_fn": len}):
         a, b = (list(map(str, DataLoader(dataset, num_workers=n, **options))) for n in (0, 2))
         assert a == b
+
+
+class Computed(Dataset):
+    """Samples that take a matrix product and a convolution."""
+
+    x = tg.rand(8, 3, 16, 16)
+    w = tg.rand(4, 3, 3, 3)
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        product = self.x.reshape(64, -1) @ self.x.reshape(-1, 64)
+        return tg.nn.functional.conv2d(self.x, self.w).sum() + product.sum()
+
+
+def test_workers_compute_after_the_main_process_used_threads():
+    threads = backend.CPU.kernels.parallel.get_num_threads()
+    backend.CPU.kernels.parallel.set_num_threads(3)
+    try:
+        large = tg.rand(600, 600)
+        (large @ large).sum().item()
+        dataset = Computed()
+        expected = dataset[0].item()
+        batches = [batch.item() for batch in DataLoader(dataset, num_workers=2, timeout=60)]
+    finally:
+        backend.CPU.kernels.parallel.set_num_threads(threads)
+    assert batches == pytest.approx([expected] * 4, rel=1e-5)
 
 
 def test_the_main_process_keeps_its_random_numbers():

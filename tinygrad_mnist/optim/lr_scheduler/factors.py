@@ -32,7 +32,7 @@ class ScaledLR(LRScheduler):
 
     def scale(self, epoch: int) -> float:
         """The factor of the initial learning rate at `epoch`."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} is a ScaledLR and needs a method scale")
 
     def get_lr(self) -> list[float]:
         now = self.scale(self.last_epoch)

@@ -39,8 +39,8 @@ def default_collate(batch: Sequence[Any]) -> Any:
     named tuples, tuples and lists are collated entry by entry (a tuple becomes a list).
 
     >>> x, y = default_collate([(np.zeros((1, 28, 28)), 5), (np.zeros((1, 28, 28)), 0)])
-    >>> x.shape, y
-    (torch.Size([2, 1, 28, 28]), tensor([5, 0]))
+    >>> tuple(x.shape), y
+    ((2, 1, 28, 28), tensor([5, 0]))
     """
     if len(batch) == 0:
         raise ValueError("default_collate: expected at least one sample, got an empty list")
