@@ -45,6 +45,7 @@ def test_center_crop(size: object, first: int, shape: tuple[int, int]) -> None:
 
 def test_center_crop_of_a_smaller_image_adds_a_margin() -> None:
     assert T.CenterCrop((3, 2))(np.array([[1, 2]], np.uint8)).tolist() == [[0, 0], [1, 2], [0, 0]]
+    assert T.CenterCrop((4, 2))(np.array([[1, 2]], np.uint8)).tolist() == [[0, 0], [1, 2], [0, 0], [0, 0]]
     assert T.CenterCrop((1, 5))(np.array([[1, 2]], np.uint8)).tolist() == [[0, 1, 2, 0, 0]]
 
 
@@ -132,6 +133,10 @@ def test_erasing_never_or_where_nothing_fits() -> None:
     x = np.ones((5, 8, 8, 1))
     np.testing.assert_array_equal(T.RandomErasing(0.0)(x), x)
     np.testing.assert_array_equal(T.RandomErasing(1.0, (1.0, 1.0), (1.0, 1.0))(x), x)
+    wide = np.ones((5, 8, 16, 1))
+    as_high_as_the_image = T.RandomErasing(1.0, (0.5, 0.5), (1.0, 1.0))
+    np.testing.assert_array_equal(as_high_as_the_image(wide), wide)
+    np.testing.assert_array_equal(as_high_as_the_image(wide.swapaxes(1, 2)), wide.swapaxes(1, 2))
 
 
 @pytest.mark.parametrize("make", [np.ones, tg.ones], ids=["array", "tensor"])

@@ -98,6 +98,16 @@ def test_a_turn_by_a_right_angle_moves_every_pixel() -> None:
         np.testing.assert_array_equal(T.RandomAffine((90, 90), interpolation=interpolation)(image), np.rot90(image, -1))
 
 
+def test_the_nearest_pixel_is_copied_exactly() -> None:
+    image = np.array([[2**24 + 1, 2**30 + 1]], np.int32)  # float32 has neither
+    np.testing.assert_array_equal(T.RandomRotation((180, 180))(image), image[:, ::-1])
+
+
+def test_integers_stay_in_range() -> None:
+    y = T.RandomRotation((45, 45), BILINEAR, fill=300)(np.full((9, 9), 255, np.uint8))
+    assert (y == 255).all()
+
+
 def test_moved_scaled_and_sheared_by_hand() -> None:
     image = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.uint8)
     center = np.array([1.5, 1.5])

@@ -100,9 +100,9 @@ def to_floats(x: Any) -> Any:
 
 
 def from_floats(y: Any, dtype: np.dtype) -> Any:
-    """`y` in `dtype`, rounded and kept in range if that has integers."""
+    """`y` in `dtype`, what `to_floats` was given: rounded and kept in range if that has integers."""
     if dtype.kind == "f":
-        return y.astype(dtype, copy=False)
+        return y
     limits = np.iinfo(dtype)
     return y.round().clip(limits.min, limits.max).astype(dtype)
 
