@@ -53,6 +53,7 @@ extern "C" __global__ void col2im(const T* __restrict__ cols, T* __restrict__ x,
 
 // ---- the tile of a matrix product ----
 const int TILE = 64, DEPTH = 8, THREADS = 256, PER_THREAD = 4;
+const int BLOCKS = sizeof(T) == 8 ? 2 : 3;  // that fit on a multiprocessor at once: bounds the registers of a thread
 const int LOADS = TILE * DEPTH / THREADS;  // numbers that a thread copies of either side
 const int ROW = TILE + 4;                  // of shared memory: the 4 keep the writes of a warp in different banks
 
@@ -137,7 +138,7 @@ struct Patches {
 
 // y (N, O, OH, OW) from x (N, C, H, W), w (O, C/G, KH, KW) and b (O,) or null.
 // Bytes: s (N C H W + O C/G KH KW + N O OH OW). Operations: 2 N O OH OW C/G KH KW.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv2d(const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ b, T* __restrict__ y, const Conv v) {
   const int CG = v.C / v.G, OG = v.O / v.G, area = v.OH * v.OW, pixels = v.N * area, terms = CG * v.KH * v.KW;
   const unsigned across = tiles(pixels), down = tiles(OG);
@@ -186,7 +187,7 @@ struct GradientsAround {
 
 // dx (N, C, H, W) from dy (N, O, OH, OW) and w (O, C/G, KH, KW).
 // Bytes: s (N O OH OW + O C/G KH KW + N C H W). Operations: 2 N C H W O/G KH KW (of which 1 / (SH SW) are not by 0).
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv2d_input_grad(const T* __restrict__ dy, const T* __restrict__ w, T* __restrict__ dx, const Conv v) {
   const int CG = v.C / v.G, OG = v.O / v.G, area = v.H * v.W, pixels = v.N * area, taps = v.KH * v.KW;
   const unsigned across = tiles(pixels), down = tiles(CG);
@@ -228,7 +229,7 @@ struct PatchesByTap {
 // partial[s] (O, C/G, KH, KW) = the share of part s of the pixels in dw, from dy (N, O, OH, OW) and x (N, C, H, W).
 // The sum runs over all pixels and the result is small: cut into `parts`, it keeps more than a few blocks busy.
 // Bytes: s (N O OH OW + N C H W + parts O C/G KH KW). Operations: 2 N O OH OW C/G KH KW.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     conv2d_weight_grad(const T* __restrict__ dy, const T* __restrict__ x, T* __restrict__ partial, const Conv v, int parts) {
   const int CG = v.C / v.G, OG = v.O / v.G, area = v.OH * v.OW, pixels = v.N * area, terms = CG * v.KH * v.KW;
   const int part_size = ((pixels + parts - 1) / parts + DEPTH - 1) / DEPTH * DEPTH;

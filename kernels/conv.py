@@ -64,7 +64,7 @@ def col2im(cols: np.ndarray, x_shape: tuple[int, ...], stride: Pair, padding: Pa
     return xp[:, PH : PH + H, PW : PW + W].transpose(0, 3, 1, 2)
 
 
-def _chunks(start: int, stop: int, numbers_per_image: int) -> Iterator[slice]:
+def chunks(start: int, stop: int, numbers_per_image: int) -> Iterator[slice]:
     """range(start, stop) in slices of as many images as have their patches in the cache together."""
     step = max(1, PATCHES_IN_CACHE // max(1, numbers_per_image))
     for n in range(start, stop, step):
@@ -86,7 +86,7 @@ def conv2d(
     matrices = w.reshape(groups, OG, CG, KH, KW).transpose(0, 3, 4, 2, 1).reshape(groups, K, OG)
 
     def run(start: int, stop: int) -> None:
-        for images in _chunks(start, stop, OH * OW * K):
+        for images in chunks(start, stop, OH * OW * K):
             for g in range(groups):
                 cols = im2col(x[images, g * CG : (g + 1) * CG], (KH, KW), stride, padding, dilation)
                 y[images, ..., g * OG : (g + 1) * OG] = (cols.reshape(-1, K) @ matrices[g]).reshape(-1, OH, OW, OG)
@@ -112,7 +112,7 @@ def conv2d_input_grad(
     matrices = w.reshape(groups, OG, CG, KH, KW).transpose(0, 1, 3, 4, 2).reshape(groups, OG, -1)
 
     def run(start: int, stop: int) -> None:
-        for images in _chunks(start, stop, OH * OW * KH * KW * CG):
+        for images in chunks(start, stop, OH * OW * KH * KW * CG):
             for g in range(groups):
                 cols = dy[images, ..., g * OG : (g + 1) * OG].reshape(-1, OG) @ matrices[g]
                 part = dx[images, g * CG : (g + 1) * CG]
@@ -135,7 +135,7 @@ def conv2d_weight_grad(
 
     def run(start: int, stop: int) -> np.ndarray:
         dw = np.zeros((groups, K, OG), dy.dtype)
-        for images in _chunks(start, stop, OH * OW * K):
+        for images in chunks(start, stop, OH * OW * K):
             for g in range(groups):
                 cols = im2col(x[images, g * CG : (g + 1) * CG], (KH, KW), stride, padding, dilation)[:, :OH, :OW]
                 dw[g] += cols.reshape(-1, K).T @ dy[images, ..., g * OG : (g + 1) * OG].reshape(-1, OG)

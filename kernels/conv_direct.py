@@ -60,7 +60,7 @@ def conv2d(
         for g in range(groups):
             outs = slice(g * OG, (g + 1) * OG)
             part, chosen = _room(y, start, stop, outs), _room(choice, start, stop, outs)
-            xg = _nhwc(x[start:stop, g * C : (g + 1) * C])
+            xg = nhwc(x[start:stop, g * C : (g + 1) * C])
             code.conv(
                 xg, xg, _NO_CHOICE, NONE, frame, pixels, 1, taps, run, matrices[g], bias[g],
                 part, chosen, step, OW, EVERY_PIXEL,
@@ -95,9 +95,9 @@ def conv2d_input_grad(
     def images(start: int, stop: int) -> None:
         for g in range(groups):
             outs = slice(g * OG, (g + 1) * OG)
-            dyg = _nhwc(dy[start:stop, outs])
-            out = dyg if fused is None else _nhwc(fused.y[start:stop, outs])
-            choice = _nhwc(fused.choice[start:stop, outs]) if fused and undo == RELU_POOL else _NO_CHOICE
+            dyg = nhwc(dy[start:stop, outs])
+            out = dyg if fused is None else nhwc(fused.y[start:stop, outs])
+            choice = nhwc(fused.choice[start:stop, outs]) if fused and undo == RELU_POOL else _NO_CHOICE
             part = _room(dx, start, stop, slice(g * CG, (g + 1) * CG))
             for r, (n_rows, row_taps) in enumerate(rows):
                 for s, (n_columns, column_taps) in enumerate(columns):
@@ -138,10 +138,10 @@ def conv2d_weight_grad(
         dw = np.zeros((groups, -(-OG // code.COLUMNS), len(patch), code.COLUMNS), np.float32)
         for g in range(groups):
             outs = slice(g * OG, (g + 1) * OG)
-            dyg = _nhwc(dy[start:stop, outs])
-            out = dyg if fused is None else _nhwc(fused.y[start:stop, outs])
-            choice = _nhwc(fused.choice[start:stop, outs]) if fused and undo == RELU_POOL else _NO_CHOICE
-            xg = _nhwc(x[start:stop, g * C : (g + 1) * C])
+            dyg = nhwc(dy[start:stop, outs])
+            out = dyg if fused is None else nhwc(fused.y[start:stop, outs])
+            choice = nhwc(fused.choice[start:stop, outs]) if fused and undo == RELU_POOL else _NO_CHOICE
+            xg = nhwc(x[start:stop, g * C : (g + 1) * C])
             code.weight_grad(xg, frame, dyg, out, choice, undo, OW, patch, stride[1] * C, lines, OW, dw[g])
         return dw
 
@@ -156,8 +156,8 @@ def conv2d_bias_grad(dy: np.ndarray, fused: Fused | None = None) -> np.ndarray:
 
     def images(start: int, stop: int) -> np.ndarray:
         db = np.zeros(dy.shape[1], np.float32)
-        part = _nhwc(dy[start:stop])
-        code.bias_grad(part, part if fused is None else _nhwc(fused.y[start:stop]), int(fused is not None), db)
+        part = nhwc(dy[start:stop])
+        code.bias_grad(part, part if fused is None else nhwc(fused.y[start:stop]), int(fused is not None), db)
         return db
 
     return sum(for_blocks(images, dy.shape[0]))
@@ -176,7 +176,7 @@ EVERY_PIXEL = (0, 1, 0, 1)  # the first row and the step between rows, then the 
 _NO_CHOICE = np.zeros((1, 1, 1, 1), np.uint8)
 
 
-def _nhwc(x: np.ndarray) -> np.ndarray:
+def nhwc(x: np.ndarray) -> np.ndarray:
     """x (N, C, H, W) as a contiguous (N, H, W, C) array; a view where it lies so already."""
     x = np.require(x.transpose(0, 2, 3, 1), requirements="AW")
     if x.flags.c_contiguous or x.dtype != np.float32:

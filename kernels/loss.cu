@@ -12,7 +12,7 @@ extern "C" __global__ void softmax_cross_entropy(const T* __restrict__ x, const 
                                                  T* __restrict__ lse, int M, int C, Fault* fault) {
   const int lane = threadIdx.x % 32, warps = blockDim.x / 32;
   for (int m = blockIdx.x * warps + threadIdx.x / 32; m < M; m += gridDim.x * warps) {
-    const T* row = x + (long long)m * C;
+    const T* row = x + unsigned(m) * C;
     T largest = row[0];
     for (int c = lane; c < C; c += 32) largest = max(largest, row[c]);
     largest = over_warp(largest, [](T a, T b) { return max(a, b); });

@@ -24,7 +24,11 @@ struct Channel {
   __device__ unsigned operator()(int i) const { return (unsigned(i / area) * C + channel) * area + i % area; }
 };
 
-__device__ __forceinline__ int part_begin(int part, int parts, int count) { return (long long)count * part / parts; }
+// Where a part begins; all but the last are of one size.
+__device__ __forceinline__ int part_begin(int part, int parts, int count) {
+  const unsigned size = unsigned(count + parts - 1) / parts;
+  return min(part * size, unsigned(count));
+}
 
 // moments[channel, part] = (mean, sum of squares around it) of a part. The squares are summed around the part's own
 // mean, in a second pass over what is then in the cache: a difference of large sums would lose digits.
@@ -147,7 +151,7 @@ extern "C" __global__ void layer_norm(const T* __restrict__ x, const T* __restri
                                       T* __restrict__ y, T* __restrict__ mean, T* __restrict__ r, T eps, int M, int D) {
   const int lane = threadIdx.x % 32, warps = blockDim.x / 32;
   for (int row = blockIdx.x * warps + threadIdx.x / 32; row < M; row += gridDim.x * warps) {
-    const long long start = (long long)row * D;
+    const unsigned start = unsigned(row) * D;
     T sum = 0, squares = 0;
     for (int i = lane; i < D; i += 32) sum += x[start + i];
     const T m = sum_over_warp(sum) / D;
@@ -168,7 +172,7 @@ extern "C" __global__ void layer_norm_grad(const T* __restrict__ dy, const T* __
                                            int D) {
   const int lane = threadIdx.x % 32, warps = blockDim.x / 32;
   for (int row = blockIdx.x * warps + threadIdx.x / 32; row < M; row += gridDim.x * warps) {
-    const long long start = (long long)row * D;
+    const unsigned start = unsigned(row) * D;
     T sum = 0, along = 0;
     for (int i = lane; i < D; i += 32) {
       const T g = dy[start + i] * (w ? w[i] : T(1));
@@ -195,7 +199,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     const int i = first + column;
     double a = 0, s = 0;
     for (int row = start; row < M && i < D; row += 8) {
-      const long long at = (long long)row * D + i;
+      const unsigned at = unsigned(row) * D + i;
       a += dy[at] * ((x[at] - mean[row]) * r[row]);
       s += dy[at];
     }

@@ -13,7 +13,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .conv import Pair, empty_nhwc
+from . import compiled
+from .conv import Pair, chunks, empty_nhwc
+from .conv_direct import nhwc
+from .parallel import for_blocks
 
 
 def pool_size(size: int, k: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
@@ -35,29 +38,52 @@ def max_pool2d(
     N, C, H, W = x.shape
     OH, OW = _pool_shape(x.shape, kernel, stride, padding, dilation, ceil_mode)
     y = empty_nhwc((N, C, OH, OW), x.dtype)
-    y[...] = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     index = empty_nhwc((N, C, OH, OW), np.dtype(np.int32))
     rows = _first_inside(H, OH, stride[0], padding[0], dilation[0])
     columns = _first_inside(W, OW, stride[1], padding[1], dilation[1])
-    index[...] = rows[:, None] * W + columns
-    for (oi, oj), (xi, xj), at in _window_elements(x.shape, (OH, OW), kernel, stride, padding, dilation):
-        value, best = x[:, :, xi, xj], y[:, :, oi, oj]
-        wins = (value > best) | (value != value)  # a NaN differs from itself
-        np.copyto(best, value, where=wins)
-        np.copyto(index[:, :, oi, oj], at, where=wins)
+    first, lowest = rows[:, None] * W + columns, -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    code = compiled.load("pool_compiled") if x.dtype == np.float32 else None
+
+    def run(start: int, stop: int) -> None:
+        for images in chunks(start, stop, C * OH * OW * 4):
+            part = x[images]
+            y[images], index[images] = lowest, first
+            if code:
+                code.max_pool(nhwc(part), nhwc(y[images]), nhwc(index[images]), (*kernel, *stride, *padding, *dilation))
+                continue
+            for (oi, oj), (xi, xj), at in _window_elements(x.shape, (OH, OW), kernel, stride, padding, dilation):
+                value, best = part[:, :, xi, xj], y[images, :, oi, oj]
+                wins = (value > best) | (value != value)  # a NaN differs from itself
+                np.copyto(best, value, where=wins)
+                np.copyto(index[images, :, oi, oj], at, where=wins)
+
+    for_blocks(run, N)
     return y, index
 
 
 def max_pool2d_input_grad(
     dy: np.ndarray, index: np.ndarray, x_shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair,
     dilation: Pair,
-) -> np.ndarray:
+) -> np.ndarray:  # fmt: skip
     """dx (N, C, H, W): each dy (N, C, OH, OW) at its index; the adjoint of max_pool2d_at."""
     dx = empty_nhwc(x_shape, dy.dtype)
-    dx[...] = 0
-    for (oi, oj), (xi, xj), at in _window_elements(x_shape, dy.shape[2:], kernel, stride, padding, dilation):
-        # Added where taken, not multiplied by 0 or 1: an infinite gradient must not make its neighbours NaN.
-        np.add(dx[:, :, xi, xj], dy[:, :, oi, oj], out=dx[:, :, xi, xj], where=index[:, :, oi, oj] == at)
+    size = dy.shape[2:]
+    code = compiled.load("pool_compiled") if dy.dtype == np.float32 else None
+
+    def run(start: int, stop: int) -> None:
+        for images in chunks(start, stop, dx[:1].size):
+            part, at_images = dx[images], index[images].astype(np.int32, copy=False)
+            part[...] = 0
+            if code:
+                window = (*kernel, *stride, *padding, *dilation)
+                code.max_pool_grad(nhwc(dy[images]), nhwc(at_images), nhwc(part), window)
+                continue
+            for (oi, oj), (xi, xj), at in _window_elements(x_shape, size, kernel, stride, padding, dilation):
+                # Added where taken, not multiplied by 0 or 1: an infinite gradient must not make its neighbours NaN.
+                into = part[:, :, xi, xj]
+                np.add(into, dy[images, :, oi, oj], out=into, where=at_images[:, :, oi, oj] == at)
+
+    for_blocks(run, x_shape[0])
     return dx
 
 

@@ -48,12 +48,17 @@ def source(file: str) -> str:
     return f'#line 1 "{header}"\n{header.read_text()}#line 1 "{body}"\n{body.read_text()}'
 
 
+def typed_source(file: str, dtype: np.dtype) -> str:
+    """`source` for arrays of `dtype`: a typedef, as NVRTC's own headers have a T that a macro would break."""
+    return f"typedef {C_NAMES[dtype]} T;\n{source(file)}"
+
+
 @functools.cache
 def signatures(file: str) -> dict[str, list[Parameter]]:
     """The parameters of each kernel in kernels/`file`, read from the source."""
     text = re.sub(r"//[^\n]*", "", source(file))
     kernels = re.findall(
-        r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\(\w+\)\s*)?(\w+)\s*\(([^)]*)\)', text
+        r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)', text
     )
     return {name: [_parameter(p) for p in parameters.split(",")] for name, parameters in kernels}
 
@@ -73,8 +78,7 @@ class LaunchError(TypeError):
 @functools.cache
 def _kernel(file: str, name: str, dtype: np.dtype, device: int) -> Any:
     """The compiled kernel for arrays of `dtype`; CuPy keeps its machine code in its own cache between runs."""
-    # As a typedef: NVRTC's own headers have a T that a macro would break.
-    module = cp.RawModule(code=f"typedef {C_NAMES[dtype]} T;\n{source(file)}", options=("-std=c++17",))
+    module = cp.RawModule(code=typed_source(file, dtype), options=("-std=c++17",))
     try:
         module.compile()
     except cp.cuda.compiler.CompileException as error:

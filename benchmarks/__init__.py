@@ -1,0 +1,1 @@
+"""Ours against PyTorch, on this machine: `python -m benchmarks --help`."""

@@ -1,0 +1,63 @@
+"""The compiled max pooling: channels-last images, float32, each image by one thread. Contract: `pool.py`.
+
+A window is passed as (KH, KW, SH, SW, PH, PW, DH, DW). The inner loops run over channels, which lie side by side,
+and choose without branching, so that the compiler makes vector instructions of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import float32, int32, int64, njit, types, void
+
+_images, _indices = float32[:, :, :, ::1], int32[:, :, :, ::1]
+_window = types.UniTuple(int64, 8)
+
+
+@njit(void(_images, _images, _indices, _window), nogil=True, cache=True)
+def max_pool(x: np.ndarray, y: np.ndarray, index: np.ndarray, window: tuple[int, ...]) -> None:  # pragma: no cover
+    """y and index; both hold the values to start from: -inf, and the first place inside the image."""
+    KH, KW, SH, SW, PH, PW, DH, DW = window
+    N, OH, OW, C = y.shape
+    H, W = x.shape[1], x.shape[2]
+    for n in range(N):
+        for i in range(OH):
+            for j in range(OW):
+                best, at = y[n, i, j], index[n, i, j]
+                for k in range(KH):
+                    h = i * SH - PH + k * DH
+                    if h < 0 or h >= H:
+                        continue
+                    for l in range(KW):
+                        w = j * SW - PW + l * DW
+                        if w < 0 or w >= W:
+                            continue
+                        place = np.int32(h * W + w)
+                        for c in range(C):
+                            value = x[n, h, w, c]
+                            wins = value > best[c] or value != value
+                            best[c] = value if wins else best[c]
+                            at[c] = place if wins else at[c]
+
+
+@njit(void(_images, _indices, _images, _window), nogil=True, cache=True)
+def max_pool_grad(
+    dy: np.ndarray, index: np.ndarray, dx: np.ndarray, window: tuple[int, ...]
+) -> None:  # pragma: no cover
+    """dx, which starts at 0, from dy: for each place of each window, what was taken there."""
+    KH, KW, SH, SW, PH, PW, DH, DW = window
+    N, OH, OW, C = dy.shape
+    H, W = dx.shape[1], dx.shape[2]
+    for n in range(N):
+        for i in range(OH):
+            for j in range(OW):
+                for k in range(KH):
+                    h = i * SH - PH + k * DH
+                    if h < 0 or h >= H:
+                        continue
+                    for l in range(KW):
+                        w = j * SW - PW + l * DW
+                        if w < 0 or w >= W:
+                            continue
+                        place = h * W + w
+                        for c in range(C):
+                            dx[n, h, w, c] += dy[n, i, j, c] if index[n, i, j, c] == place else np.float32(0)
