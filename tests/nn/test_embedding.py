@@ -6,7 +6,7 @@ import torch
 
 import tinygrad_mnist as tg
 from tinygrad_mnist import nn
-from tinygrad_mnist.gradcheck import gradgradcheck
+from tinygrad_mnist.autograd import gradgradcheck
 from tinygrad_mnist.nn import functional as F
 
 

@@ -13,8 +13,7 @@ import torch
 from op_case import Case, outputs
 
 from tinygrad_mnist import backend, ops
-from tinygrad_mnist.autograd import Variable, grad
-from tinygrad_mnist.gradcheck import gradcheck, gradgradcheck
+from tinygrad_mnist.autograd import Variable, grad, gradcheck, gradgradcheck
 
 NOT_IN_THE_TABLE = {"assign", "broadcast", "promote"}  # they give no new tensor; see test_index.py, test_elementwise.py
 

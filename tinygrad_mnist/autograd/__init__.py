@@ -1,6 +1,7 @@
 """The tape, its switches and the walk back. See `tape.py` first."""
 
 from .function import Function
+from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 from .hooks import RemovableHandle
 from .modes import (
     detect_anomaly,
@@ -17,6 +18,7 @@ from .walk import backward, grad
 
 __all__ = [
     "Function",
+    "GradcheckError",
     "Node",
     "RemovableHandle",
     "Variable",
@@ -25,6 +27,8 @@ __all__ = [
     "detect_anomaly",
     "enable_grad",
     "grad",
+    "gradcheck",
+    "gradgradcheck",
     "inference_mode",
     "is_grad_enabled",
     "is_inference_mode_enabled",

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from tinygrad_mnist import ops
-from tinygrad_mnist.autograd import Variable, op
-from tinygrad_mnist.gradcheck import GradcheckError, gradcheck, gradgradcheck
+from tinygrad_mnist.autograd import GradcheckError, Variable, gradcheck, gradgradcheck, op
 
 
 def tensor(values, dtype="float64", requires_grad=True):

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .autograd import Variable, enable_grad, grad
-from .backend import CPU
+from ..backend import CPU
+from .modes import enable_grad
+from .tape import Variable
+from .walk import grad
 
 Function = Callable[..., Any]
 
