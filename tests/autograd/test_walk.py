@@ -86,6 +86,9 @@ def test_backward_only_into_inputs():
     assert x.grad.tolist() == [100.0]
     assert y.grad.tolist() == [20.0]
     assert z.grad is None
+    autograd.backward([x * x, z], inputs=[x])
+    assert x.grad.tolist() == [104.0]
+    assert z.grad is None
 
 
 @pytest.mark.parametrize("create_graph", [False, True])

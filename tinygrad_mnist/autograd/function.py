@@ -97,8 +97,8 @@ def _record(
 ) -> Variable:
     """Record `value` (the outputs of forward, packed into one array) with cls.backward as its gradient.
 
-    A saved tensor that is one of the outputs is not held, which would be a reference cycle, but taken out
-    of the recorded output when backward runs.
+    A saved tensor that is one of the outputs has no history, since forward ran unrecorded: backward gets that
+    part of the recorded output instead.
     """
     own = {j: k for j, s in enumerate(ctx.saved_tensors) for k, y in enumerate(outputs) if s is y}
     kept = tuple(None if j in own else s for j, s in enumerate(ctx.saved_tensors))

@@ -56,7 +56,9 @@ class Variable:
 
     def like(self, array: Any) -> Variable:
         """`array` as a Variable of the kind that ops return, with no history."""
-        return self.kind.wrap(array if type(array) is type(self.array) else self.xp.asarray(array))
+        if type(array) is not type(self.array) and (isinstance(array, np.generic) or not hasattr(array, "dtype")):
+            array = self.xp.asarray(array)  # a number; an array of another device stays one
+        return self.kind.wrap(array)
 
     @property
     def requires_grad(self) -> bool:
