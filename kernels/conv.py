@@ -38,17 +38,20 @@ def empty_nhwc(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
 
 
-def im2col(x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> np.ndarray:
-    """The patches of x (N, C, H, W) as rows: (N, OH, OW, KH, KW, C)."""
+def im2col(
+    x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, out: np.ndarray | None = None
+) -> np.ndarray:
+    """The patches of x (N, C, H, W) as rows: (N, OH, OW, KH, KW, C), written to `out` if that is given."""
     N, C, H, W = x.shape
     (KH, KW), (SH, SW), (PH, PW), (DH, DW) = kernel, stride, padding, dilation
     OH, OW = out_size(H, KH, SH, PH, DH), out_size(W, KW, SW, PW, DW)
     xp = np.zeros((N, H + 2 * PH, W + 2 * PW, C), x.dtype)
     xp[:, PH : PH + H, PW : PW + W] = x.transpose(0, 2, 3, 1)
     n, h, w, c = xp.strides
-    return np.ascontiguousarray(
-        as_strided(xp, (N, OH, OW, KH, KW, C), (n, h * SH, w * SW, h * DH, w * DW, c), writeable=False)
-    )
+    patches = as_strided(xp, (N, OH, OW, KH, KW, C), (n, h * SH, w * SW, h * DH, w * DW, c), writeable=False)
+    cols = np.empty(patches.shape, x.dtype) if out is None else out
+    np.copyto(cols, patches)
+    return cols
 
 
 def col2im(cols: np.ndarray, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair) -> np.ndarray:
@@ -62,6 +65,11 @@ def col2im(cols: np.ndarray, x_shape: tuple[int, ...], stride: Pair, padding: Pa
             h, w = k * DH, l * DW
             xp[:, h : h + SH * (OH - 1) + 1 : SH, w : w + SW * (OW - 1) + 1 : SW] += cols[:, :, :, k, l]
     return xp[:, PH : PH + H, PW : PW + W].transpose(0, 3, 1, 2)
+
+
+def _room(images: slice, y: np.ndarray) -> np.ndarray:
+    """The first rows of a buffer: as many as there are images."""
+    return y[: images.stop - images.start]
 
 
 def chunks(start: int, stop: int, numbers_per_image: int) -> Iterator[slice]:
@@ -86,10 +94,13 @@ def conv2d(
     matrices = w.reshape(groups, OG, CG, KH, KW).transpose(0, 3, 4, 2, 1).reshape(groups, K, OG)
 
     def run(start: int, stop: int) -> None:
+        room = np.empty((chunk_size(stop - start, OH * OW * K), OH, OW, KH, KW, CG), x.dtype)
         for images in chunks(start, stop, OH * OW * K):
             for g in range(groups):
-                cols = im2col(x[images, g * CG : (g + 1) * CG], (KH, KW), stride, padding, dilation)
-                y[images, ..., g * OG : (g + 1) * OG] = (cols.reshape(-1, K) @ matrices[g]).reshape(-1, OH, OW, OG)
+                part = x[images, g * CG : (g + 1) * CG]
+                cols = im2col(part, (KH, KW), stride, padding, dilation, room[: len(part)])
+                into = y[images, ..., g * OG : (g + 1) * OG]
+                np.matmul(cols.reshape(len(part), OH * OW, K), matrices[g], out=into.reshape(len(part), OH * OW, OG))
             if b is not None:
                 y[images] += b
 

@@ -98,6 +98,7 @@ from .functions import (
     var,
 )
 from .kernels.parallel import get_num_threads, set_num_threads
+from .interop import from_dlpack
 from .ops import (
     abs,
     all,
@@ -221,7 +222,7 @@ from .tensor import Tensor, tensor  # after creation: `tensor` is the function, 
 
 from . import nn, optim, utils  # isort: skip  (they use the names above)
 
-_LAZY = {"checkpoint", "datasets", "gradcheck", "hub", "models", "training", "transforms"}
+_LAZY = {"checkpoint", "datasets", "hub", "models", "training", "transforms"}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +18,10 @@ from . import kernels
 
 class BackendError(RuntimeError):
     """A device was asked for that this machine cannot give; the message says what to do."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """A CUDA device has no room for an array."""
 
 
 class device:
@@ -78,18 +83,39 @@ class CupyBackend:
         self.xp = _import_cupy()
         self.kernels = importlib.import_module(".kernels.cuda", __package__)
         self.device = device("cuda", 0)
+        self.xp.cuda.set_allocator(_explaining(self.xp, self.xp.cuda.get_allocator()))
 
     def to_device(self, array: Any) -> Any:
         """`array` (NumPy or CuPy) as a CuPy array; the same object if it is one already."""
         return self.xp.asarray(array)
 
     def to_numpy(self, array: Any) -> np.ndarray:
-        """`array` copied into a NumPy array; waits for the device."""
-        return self.xp.asnumpy(array)
+        """`array` copied into a NumPy array; waits for the device, and raises what kernels found wrong until then."""
+        copied = self.xp.asnumpy(array)
+        self.kernels.check()
+        return copied
 
     def synchronize(self) -> None:
-        """Wait until all work on the device is done."""
+        """Wait until all work on the device is done, and raise what kernels found wrong in it."""
         self.xp.cuda.get_current_stream().synchronize()
+        self.kernels.check()
+
+
+def _explaining(cupy: ModuleType, allocate: Callable[[int], Any]) -> Callable[[int], Any]:
+    """CuPy's allocator with an error that says what to do."""
+
+    def allocate_or_explain(size: int) -> Any:
+        try:
+            return allocate(size)
+        except cupy.cuda.memory.OutOfMemoryError as error:
+            free, total = (n / 2**20 for n in cupy.cuda.runtime.memGetInfo())
+            raise OutOfMemoryError(
+                f"CUDA out of memory: tried to allocate {size / 2**20:,.1f} MiB, {free:,.1f} of {total:,.1f} MiB are "
+                "free. Use a smaller batch, run evaluation under no_grad(), or free tensors that are still referenced "
+                "and call cuda.empty_cache()"
+            ) from error
+
+    return allocate_or_explain
 
 
 def _import_cupy() -> ModuleType:
@@ -100,14 +126,14 @@ def _import_cupy() -> ModuleType:
         raise BackendError(
             f"CUDA needs CuPy, which could not be imported ({error}).\n"
             "Install it for your CUDA version: pip install 'tinygrad_mnist[cuda12]' (or [cuda13]).\n"
-            "Check it with: python -c \"import cupy; print(cupy.cuda.runtime.getDeviceCount())\""
+            "Check it with: python -m tinygrad_mnist info"
         ) from error
     if not cupy.is_available():
         raise BackendError(
             f"CuPy {cupy.__version__} is installed but finds no usable NVIDIA GPU or driver.\n"
             "Install the NVIDIA driver, and the extra that matches its CUDA version: "
             "pip install 'tinygrad_mnist[cuda12]' (or [cuda13]).\n"
-            "Check it with: nvidia-smi, then python -c \"import cupy; cupy.show_config()\""
+            "Check it with: nvidia-smi, then python -m tinygrad_mnist info"
         )
     return cupy
 

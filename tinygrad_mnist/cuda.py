@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from . import backend
+from .backend import OutOfMemoryError as OutOfMemoryError
 
 
 def is_available() -> bool:
@@ -37,3 +38,14 @@ def get_device_name(device: int | None = None) -> str:
 def synchronize() -> None:
     """Wait until all work on the GPU is done. Raises BackendError without one."""
     backend.get("cuda").synchronize()
+
+
+def mem_get_info() -> tuple[int, int]:
+    """(free, total) bytes of the GPU's memory, as its driver counts. Raises BackendError without one."""
+    return backend.get("cuda").xp.cuda.runtime.memGetInfo()
+
+
+def empty_cache() -> None:
+    """Give memory that CuPy keeps for later arrays back to the driver; nothing without a GPU in use."""
+    if is_available():
+        backend.get("cuda").xp.get_default_memory_pool().free_all_blocks()

@@ -14,10 +14,11 @@ from . import autograd, backend, creation, dtypes, ops, printing
 from .autograd import Node, Variable
 from .creation import tensor as tensor  # the package takes both names from here
 from .inplace import InPlaceOps
+from .interop import SharedMemory
 from .size import Size
 
 
-class Tensor(InPlaceOps):
+class Tensor(InPlaceOps, SharedMemory):
     """An n-dimensional array that remembers how it was computed. Made by `tensor`, `zeros`, `randn`, ...
 
     >>> from tinygrad_mnist import tensor
@@ -52,7 +53,7 @@ class Tensor(InPlaceOps):
     @data.setter
     def data(self, value: Tensor) -> None:
         # One change more than before, so that a gradient that needs the old content notices.
-        self.array, self.version = value.array, [self.version[0] + 1]
+        self.array, self.version, self.base = value.array, [self.version[0] + 1], None
 
     def detach_(self) -> Tensor:
         """Cut this tensor itself off from the tape."""
@@ -197,7 +198,7 @@ class Tensor(InPlaceOps):
     def numpy(self, *, force: Any = False) -> np.ndarray:
         """This tensor's memory as a NumPy array; with `force`, a copy if need be."""
         if force:
-            return backend.CPU.to_device(self.array)
+            return self._read()
         if self.requires_grad:
             raise RuntimeError("can't call numpy() on Tensor that requires grad; use tensor.detach().numpy() instead")
         if self.is_cuda:
@@ -212,24 +213,27 @@ class Tensor(InPlaceOps):
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers (a number, if there are no dimensions)."""
-        return backend.CPU.to_device(self.array).tolist()
+        return self._read().tolist()
 
     def item(self) -> Any:
         """The only element, as a Python number."""
         if self.array.size != 1:
             raise RuntimeError(f"item(): a Tensor with {self.array.size} elements cannot be converted to a number")
-        return self.array.item()
+        return self._read().item()
+
+    def _read(self) -> np.ndarray:
+        return backend.CPU.to_device(self.array)
 
     def _number(self) -> Any:
         if self.array.size != 1:
             raise ValueError(f"only one element tensors can be converted to Python scalars, got shape {self.shape}")
-        return self.array.item()
+        return self._read().item()
 
     def __bool__(self) -> Any:
         if self.array.size != 1:
             amount = "no" if self.array.size == 0 else "more than one"
             raise RuntimeError(f"Boolean value of Tensor with {amount} value is ambiguous; use .any() or .all()")
-        return bool(self.array.item())
+        return bool(self._read().item())
 
     def __float__(self) -> Any:
         return float(self._number())
@@ -240,7 +244,7 @@ class Tensor(InPlaceOps):
     def __index__(self) -> Any:
         if self.dtype.kind == "f" or self.array.size != 1:
             raise TypeError(f"only integer tensors of a single element can be converted to an index, got {self!r}")
-        return int(self.array.item())
+        return int(self._read().item())
 
     def __len__(self) -> Any:
         if self.ndim == 0:
@@ -255,7 +259,7 @@ class Tensor(InPlaceOps):
     def __contains__(self, element: Any) -> Any:
         if not isinstance(element, Variable | bool | int | float | np.generic):
             raise RuntimeError(f"'in' looks for a number or a tensor in a tensor, got {type(element).__qualname__}")
-        return bool((self == element).array.any())
+        return bool((self == element).any())
 
     def __repr__(self) -> str:
         return printing.to_string(self)

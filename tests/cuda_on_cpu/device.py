@@ -34,7 +34,7 @@ REPLACED = {
     "streamCreateWithFlags": "handle_flags", "eventElapsedTime": "", "getDevice": "zero", "getDeviceCount": "one",
     "driverGetVersion": "version", "runtimeGetVersion": "version", "deviceCanAccessPeer": "",
     "deviceGetAttribute": "", "streamIsCapturing": "zero_handle", "pointerGetMemoryType": "",
-    "deviceGetPCIBusId": "", "getDeviceProperties": "",
+    "deviceGetPCIBusId": "", "getDeviceProperties": "", "pointerGetAttributes": "",
 }  # fmt: skip
 
 C_TYPES: dict[str, Any] = {
@@ -122,7 +122,8 @@ def _replace(runtime: Any, name: str, function: Any) -> None:
     visible = [a for a in arguments if "__pyx" not in a]
     hidden = len(arguments) - len(visible)
     types = [C_TYPES.get(a, ctypes.c_void_p) for a in visible] + [ctypes.c_void_p] * hidden
-    call = ctypes.PYFUNCTYPE(C_TYPES[match[1]], *types)(address)
+    result = C_TYPES.get(match[1], ctypes.py_object)  # else a class of Cython's
+    call = ctypes.PYFUNCTYPE(result, *types)(address)
 
     @functools.wraps(getattr(runtime, name, call), assigned=("__name__", "__doc__"), updated=())
     def python_call(*given: Any) -> Any:

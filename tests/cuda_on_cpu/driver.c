@@ -107,6 +107,13 @@ int runtime_version(int skip) { return 12090; }
 int runtime_deviceCanAccessPeer(int a, int b, int skip) { return 0; }
 int runtime_pointerGetMemoryType(intptr_t p, int skip) { return 2; /* device memory */ }
 
+PyObject* runtime_pointerGetAttributes(intptr_t p, int skip) {
+  PyObject* module = PyImport_ImportModule("cupy_backends.cuda.api.runtime");
+  PyObject* attributes = PyObject_CallMethod(module, "PointerAttributes", "innn", 0, p, (intptr_t)0, (intptr_t)2);
+  Py_DECREF(module);
+  return attributes;
+}
+
 /* The properties of an sm_80 device, by cudaDeviceAttr. */
 int runtime_deviceGetAttribute(int attribute, int index, int skip) {
   switch (attribute) {

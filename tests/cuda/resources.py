@@ -1,0 +1,89 @@
+"""What NVRTC makes of every kernel, for every GPU generation: registers, shared memory, spills. Needs no GPU.
+
+`python tests/cuda/resources.py` writes resources.csv anew; test_compile.py compares.
+"""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from cupy_backends.cuda.libs import nvrtc
+from tinygrad_mnist.kernels.cuda import launch
+
+TABLE = Path(__file__).parent / "resources.csv"
+ARCHITECTURES = (70, 75, 80, 86, 89, 90, 100, 120)
+OPTIONS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")  # what CuPy passes too
+FILES = sorted(p.name for p in launch.SOURCES.glob("*.cu"))
+FLOATS = (np.float32, np.float64)
+ALSO = {"index.cu": (np.int32, np.int64, np.uint8), "relu.cu": (np.int32, np.int64), "warp.cu": (np.uint8,)}
+
+
+class Kernel(NamedTuple):
+    """A row of the table."""
+
+    file: str
+    kernel: str
+    dtype: str
+    architecture: int
+    registers: int
+    shared_bytes: int
+    spilled_bytes: int
+
+
+def dtypes(file: str) -> tuple[type, ...]:
+    """The types of T that a file is compiled for."""
+    return FLOATS + ALSO.get(file, ())
+
+
+def compile_log(source: str, architecture: int) -> str:
+    """What the compiler says about a source, with the resources of each kernel; raises NVRTCError if it refuses."""
+    program = nvrtc.createProgram(source, "kernel.cu", [], [])
+    try:
+        nvrtc.compileProgram(program, (*OPTIONS, f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v"))
+        return nvrtc.getProgramLog(program)
+    except nvrtc.NVRTCError as error:
+        raise RuntimeError(nvrtc.getProgramLog(program)) from error
+    finally:
+        nvrtc.destroyProgram(program)
+
+
+def kernels(file: str, architecture: int) -> Iterator[Kernel]:
+    """The rows of a file; RuntimeError for a warning."""
+    for dtype in map(np.dtype, dtypes(file)):
+        log = compile_log(launch.typed_source(file, dtype), architecture)
+        warnings = [line for line in log.splitlines() if "warning" in line and "deprecated" not in line]
+        if warnings:
+            raise RuntimeError(f"{file} for {dtype} on sm_{architecture}:\n" + "\n".join(warnings))
+        for entry in log.split("Compiling entry function '")[1:]:
+            spilled = sum(int(n) for n in re.findall(r"(\d+) bytes spill", entry))
+            registers = re.search(r"Used (\d+) registers", entry)
+            shared = re.search(r"(\d+) bytes smem", entry)
+            assert registers, entry
+            yield Kernel(
+                file,
+                entry.partition("'")[0],
+                str(dtype),
+                architecture,
+                int(registers[1]),
+                int(shared[1]) if shared else 0,
+                spilled,
+            )
+
+
+def committed() -> set[Kernel]:
+    """The rows of resources.csv."""
+    with TABLE.open() as f:
+        rows = list(csv.reader(f))[1:]
+    return {Kernel(*row[:3], *map(int, row[3:])) for row in rows}  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    with TABLE.open("w") as f:
+        writer = csv.writer(f, lineterminator="\n")
+        writer.writerow(Kernel._fields)
+        for file in FILES:
+            for architecture in ARCHITECTURES:
+                writer.writerows(kernels(file, architecture))

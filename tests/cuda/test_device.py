@@ -1,0 +1,115 @@
+"""Tensors on a CUDA device: moving, sharing memory, what kernels find wrong, and running out of memory."""
+
+import cuda_on_cpu
+import cupy
+import numpy as np
+import pytest
+
+import tinygrad_mnist as tg
+from tinygrad_mnist.nn import functional as F
+
+
+def test_there_and_back():
+    x = tg.arange(6.0).reshape(2, 3)
+    moved = x.cuda()
+    assert (moved.device, moved.is_cuda, moved.xp) == ("cuda:0", True, cupy)
+    assert x.to("cuda").cpu().tolist() == x.tolist() == moved.tolist()
+    assert moved.cuda() is moved
+    assert tg.zeros(2, device="cuda").device == "cuda:0"
+    assert tg.tensor(moved).is_cuda
+
+
+def test_the_module_cuda():
+    assert tg.cuda.is_available()
+    assert tg.cuda.device_count() >= 1
+    assert tg.cuda.current_device() == 0
+    assert tg.cuda.get_device_name()
+    free, total = tg.cuda.mem_get_info()
+    assert 0 < free <= total
+    tg.cuda.synchronize()
+    tg.cuda.empty_cache()
+
+
+def test_numpy_of_a_cuda_tensor_is_refused():
+    x = tg.ones(2, device="cuda")
+    with pytest.raises(TypeError, match=r"can't convert cuda:0 device type tensor to numpy; use Tensor.cpu\(\)"):
+        x.numpy()
+    assert x.numpy(force=True).tolist() == [1, 1]
+
+
+def test_mixing_devices_names_both():
+    with pytest.raises(RuntimeError, match=r"\(2,\) on cuda:0, \(2,\) on cpu"):
+        tg.ones(2, device="cuda") + tg.ones(2)
+
+
+def test_cupy_takes_our_memory_and_we_take_its():
+    x = tg.zeros(3, device="cuda")
+    cupy.asarray(x)[0] = 1
+    cupy.from_dlpack(x)[1] = 2
+    assert x.tolist() == [1, 2, 0]
+    theirs = cupy.arange(3)
+    ours = tg.from_dlpack(theirs)
+    theirs[0] = 5
+    assert ours.is_cuda
+    assert ours.tolist() == [5, 1, 2]
+    assert tg.as_tensor(theirs).is_cuda
+    with pytest.raises(RuntimeError, match="__cuda_array_interface__: can't export a tensor that requires grad"):
+        cupy.asarray(tg.ones(2, device="cuda", requires_grad=True))
+
+
+def test_a_label_that_is_no_class_raises_when_the_device_is_waited_for(counters):
+    x, t = tg.zeros(3, 10, device="cuda"), tg.tensor([1, 10, 2], device="cuda")
+    work = cuda_on_cpu.count(counters, lambda: F.cross_entropy(x, t))
+    assert work["synchronisations"] == work["device_to_host"] == 0
+    with pytest.raises(IndexError, match="a target is 10, but there are 10 classes: expected 0 to 9"):
+        tg.cuda.synchronize()
+    tg.cuda.synchronize()  # said once
+    loss = F.cross_entropy(x, t)
+    with pytest.raises(IndexError, match="a target is 10"):
+        loss.item()
+
+
+@pytest.mark.parametrize("index", [5, -6])
+def test_an_index_out_of_range_raises_when_the_device_is_waited_for(index):
+    x = tg.zeros(5, 2, device="cuda")
+    y = x[tg.tensor([0, index], device="cuda")]
+    with pytest.raises(IndexError, match=f"an index is {index}, but the dimension has 5 elements"):
+        y.tolist()
+
+
+def test_indices_in_range_are_fine():
+    x = tg.arange(24.0).reshape(2, 3, 4)
+    i, j = tg.tensor([0, -1]), tg.tensor([2, -4])
+    for index in [(i,), (slice(None), i), (Ellipsis, j), (i, Ellipsis, j), (slice(None), i, j), (x[..., 0] > 3, j[:1])]:
+        moved = tuple(p.cuda() if isinstance(p, tg.Tensor) else p for p in index)
+        assert x.cuda()[moved].tolist() == x[index].tolist()
+
+
+def test_a_wrong_unpooling_index_raises():
+    from tinygrad_mnist.kernels import cuda
+
+    index = cupy.asarray([[[[4]]]])
+    cuda.max_unpool2d(cupy.ones((1, 1, 1, 1)), index, (2, 2))
+    with pytest.raises(IndexError, match="an index is 4, but the image has 4 elements"):
+        tg.cuda.synchronize()
+    cuda.max_pool2d_at(cupy.ones((1, 1, 2, 2)), index)
+    with pytest.raises(IndexError, match="an index is 4, but the image has 4 elements"):
+        tg.cuda.synchronize()
+
+
+def test_out_of_memory_says_what_to_do(counters):
+    counters.memory_limit = counters.memory_used + 3 * 2**20
+    with pytest.raises(
+        tg.cuda.OutOfMemoryError,
+        match=r"tried to allocate 8\.0 MiB, 3\.0 of [\d,.]+ MiB are free. Use a smaller batch",
+    ):
+        tg.zeros(2**21, device="cuda")
+
+
+def test_memory_comes_full_of_nan_and_is_freed(counters):
+    before = counters.memory_used
+    x = tg.empty(1000, device="cuda")
+    assert np.isnan(x.numpy(force=True)).all()
+    assert counters.memory_used == before + 4000
+    del x
+    assert counters.memory_used == before
