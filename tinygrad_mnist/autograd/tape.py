@@ -54,8 +54,8 @@ class Variable:
         self._hooks = None
         return self
 
-    def like(self, array: Any) -> Variable:
-        """`array` as a Variable of the kind that ops return, with no history."""
+    def like(self, array: Any) -> Any:
+        """`array` as a Variable of the kind that ops return (a Tensor), with no history."""
         if type(array) is not type(self.array) and (isinstance(array, np.generic) or not hasattr(array, "dtype")):
             array = self.xp.asarray(array)  # a number; an array of another device stays one
         return self.kind.wrap(array)

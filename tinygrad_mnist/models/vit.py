@@ -26,6 +26,7 @@ class EncoderBlock(nn.Module):
         first, second = nn.Linear(hidden_dim, mlp_dim), nn.Linear(mlp_dim, hidden_dim)
         for linear in (first, second):
             nn.init.xavier_uniform_(linear.weight)
+            assert linear.bias is not None
             nn.init.normal_(linear.bias, std=1e-6)
         self.mlp = nn.Sequential(first, nn.GELU(), nn.Dropout(dropout), second, nn.Dropout(dropout))
 
@@ -86,13 +87,14 @@ class VisionTransformer(nn.Module):
         self.image_size, self.patch_size, self.hidden_dim = image_size, patch_size, hidden_dim
         self.conv_proj = nn.Conv2d(in_channels, hidden_dim, patch_size, stride=patch_size)
         nn.init.trunc_normal_(self.conv_proj.weight, std=math.sqrt(1 / (in_channels * patch_size**2)))
+        assert self.conv_proj.bias is not None
         nn.init.zeros_(self.conv_proj.bias)
         self.class_token = nn.Parameter(zeros(1, 1, hidden_dim))
         tokens = (image_size // patch_size) ** 2 + 1
         self.encoder = Encoder(tokens, num_layers, num_heads, hidden_dim, mlp_dim, dropout, attention_dropout)
         head = nn.Linear(hidden_dim, num_classes)
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
+        for parameter in head.parameters():
+            nn.init.zeros_(parameter)
         self.heads = nn.Sequential(OrderedDict(head=head))
 
     def patch_tokens(self, x: Tensor) -> Tensor:

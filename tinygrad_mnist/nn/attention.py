@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import creation, ops
@@ -87,17 +87,18 @@ class MultiheadAttention(Module):
 
     def _projected(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
         """q, k, v as (N, heads, L, E / heads)."""
+        parts: Sequence[Any]
         if query is key is value:
             parts = F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
         else:
-            weights = self.in_proj_weight.chunk(3)
-            biases = [None] * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
+            weights: Sequence[Any] = self.in_proj_weight.chunk(3)
+            biases: Sequence[Any] = [None] * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
             parts = [F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True)]
         return [p.reshape(p.shape[0], p.shape[1], self.num_heads, -1).transpose(1, 2) for p in parts]
 
     def _mask(self, q: Tensor, attn_mask: Tensor | None, key_padding_mask: Tensor | None) -> Tensor | None:
         """Both masks as one that is added to the scores (N, heads, L, S)."""
-        masks = []
+        masks: list[Any] = []
         if attn_mask is not None:
             per_head = attn_mask.ndim == 3  # (N · heads, L, S)
             masks.append(attn_mask.reshape(-1, self.num_heads, *attn_mask.shape[-2:]) if per_head else attn_mask)
@@ -138,7 +139,7 @@ class TransformerEncoderLayer(Module):
         self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
         self.dropout1 = Dropout(dropout)
         self.dropout2 = Dropout(dropout)
-        named = {"relu": F.relu, "gelu": F.gelu}
+        named: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
         if isinstance(activation, str) and activation not in named:
             raise RuntimeError(f"activation should be relu/gelu, not {activation}")
         self.activation = named[activation] if isinstance(activation, str) else activation

@@ -62,7 +62,7 @@ def expand(x: Variable, shape: tuple[int, ...]) -> Any:
     return value, lambda g: sum_to(g, before)
 
 
-def sum_to(x: Variable, shape: tuple[int, ...]) -> Variable:
+def sum_to(x: Variable, shape: tuple[int, ...]) -> Any:
     """x summed over the axes that broadcasting from `shape` made: the adjoint of expand."""
     if x.shape == shape:
         return x

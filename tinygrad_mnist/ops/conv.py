@@ -69,7 +69,7 @@ def conv2d_weight_grad(
 
 def conv2d_relu(
     x: Variable, w: Variable, b: Variable | None, stride: Pair, padding: Pair, dilation: Pair, groups: int, pool: bool
-) -> Variable:
+) -> Any:
     """relu(conv2d(x, w, b)), and its largest elements in squares of 2 x 2 pixels if `pool`."""
     geometry = stride, padding, dilation, groups
     direct = getattr(x.kernels, "conv_direct", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
+from typing import Any
 
 from ..autograd import Variable
 from .broadcast import expand, sum
@@ -12,7 +13,7 @@ from .matmul import matmul
 from .shape import permute, reshape
 
 
-def einsum(equation: str, *operands: Variable) -> Variable:
+def einsum(equation: str, *operands: Variable) -> Any:
     """Multiply the operands, and sum over the letters that are not in the output: einsum('ik,kj->ij', a, b) = a @ b.
 
     A letter twice in one operand takes the diagonal, `...` stands for dimensions that are broadcast. Without `->` the

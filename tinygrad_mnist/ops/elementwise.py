@@ -93,7 +93,7 @@ def floating(fn: Callable[..., tuple]) -> Callable[..., Any]:
     return elementwise(fn, floating=True)
 
 
-def zeros_like(x: Variable) -> Variable:
+def zeros_like(x: Variable) -> Any:
     """Zeros in the shape and dtype of x: the gradient of what is flat almost everywhere."""
     return x.like(x.xp.zeros_like(x.array))
 
@@ -138,7 +138,7 @@ def neg(x: Variable) -> Any:
     return -x.array, lambda g: neg(g)
 
 
-def plain(fn: Callable[..., Any], *operands: Any) -> Variable:
+def plain(fn: Callable[..., Any], *operands: Any) -> Any:
     """fn of the arrays of the promoted operands, as a Variable without history."""
     if not _ready(operands, False):
         operands = tuple(broadcast(*promote(*operands)))
@@ -148,7 +148,7 @@ def plain(fn: Callable[..., Any], *operands: Any) -> Variable:
         return first.like(fn(*map(raw, operands)))
 
 
-def floor_divide(x: Any, y: Any) -> Variable:
+def floor_divide(x: Any, y: Any) -> Any:
     """x / y rounded down; it has no gradient."""
     return plain(_floor_divide, x, y)
 
@@ -217,7 +217,7 @@ def clamp_max(x: Any, high: Any) -> Any:
     )
 
 
-def clamp(x: Variable, min: Any = None, max: Any = None) -> Variable:
+def clamp(x: Variable, min: Any = None, max: Any = None) -> Any:
     """x limited to min .. max (tensors, numbers or None); max where min > max."""
     if min is None and max is None:
         raise RuntimeError("clamp: at least one of 'min' or 'max' must not be None")
@@ -225,7 +225,7 @@ def clamp(x: Variable, min: Any = None, max: Any = None) -> Variable:
     return above if max is None else clamp_max(above, max)
 
 
-def where(condition: Variable, x: Any, y: Any) -> Variable:
+def where(condition: Variable, x: Any, y: Any) -> Any:
     """x where the bool tensor `condition` is True, else y."""
     if condition.dtype.kind != "b":
         raise RuntimeError(f"where: expected a bool tensor as condition, got {condition.dtype}")

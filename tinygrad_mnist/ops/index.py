@@ -134,17 +134,17 @@ def _checked_along(x: Variable, dim: int, index: Variable) -> tuple[Any, ...]:
     return along(x, dim, index)
 
 
-def gather(x: Variable, dim: int, index: Variable) -> Variable:
+def gather(x: Variable, dim: int, index: Variable) -> Any:
     """out[i][j] = x[index[i][j]][j] for dim 0, x[i][index[i][j]] for dim 1, and so on."""
     return getitem(x, _checked_along(x, dim, index))
 
 
-def scatter(x: Variable, dim: int, index: Variable, src: Any) -> Variable:
+def scatter(x: Variable, dim: int, index: Variable, src: Any) -> Any:
     """A copy of x with src[i][j] (or the number src) at [index[i][j]][j] for dim 0, and so on."""
     return setitem(x, _checked_along(x, dim, index), _part(src, index))
 
 
-def scatter_add(x: Variable, dim: int, index: Variable, src: Variable) -> Variable:
+def scatter_add(x: Variable, dim: int, index: Variable, src: Variable) -> Any:
     """x with src[i][j] added at [index[i][j]][j] for dim 0, and so on; repeated places add up."""
     return add(x, put(_part(src, index), _checked_along(x, dim, index), x.shape))
 
@@ -154,20 +154,20 @@ def _part(src: Any, index: Variable) -> Any:
     return getitem(src, tuple(slice(n) for n in index.shape)) if isinstance(src, Variable) else src
 
 
-def index_select(x: Variable, dim: int, index: Variable) -> Variable:
+def index_select(x: Variable, dim: int, index: Variable) -> Any:
     """The slices of x along `dim` that the 1-d `index` names."""
     if index.ndim > 1:
         raise IndexError(f"index_select(): index is supposed to be a vector, got shape {tuple(index.shape)}")
     return getitem(x, (*(slice(None),) * normalize_dim(dim, x.ndim), index))
 
 
-def narrow(x: Variable, dim: int, start: int, length: int) -> Variable:
+def narrow(x: Variable, dim: int, start: int, length: int) -> Any:
     """`length` slices of x along `dim`, from `start` on; a view."""
     axis = normalize_dim(dim, x.ndim)
     return getitem(x, (*(slice(None),) * axis, slice(start, start + length)))
 
 
-def take_along_dim(x: Variable, indices: Variable, dim: int | None = None) -> Variable:
+def take_along_dim(x: Variable, indices: Variable, dim: int | None = None) -> Any:
     """The elements of x that `indices` (broadcast against x) names along `dim`, or in the flattened x."""
     if dim is None:
         return getitem(reshape(x, (-1,)), reshape(indices, (-1,)))
@@ -177,23 +177,23 @@ def take_along_dim(x: Variable, indices: Variable, dim: int | None = None) -> Va
     return gather(x, axis, indices)
 
 
-def masked_fill(x: Variable, mask: Variable, value: Any) -> Variable:
+def masked_fill(x: Variable, mask: Variable, value: Any) -> Any:
     """x with `value` where `mask` is True."""
     return where(mask, value, x)
 
 
-def masked_select(x: Variable, mask: Variable) -> Variable:
+def masked_select(x: Variable, mask: Variable) -> Any:
     """The elements of x where `mask` is True, as a 1-d tensor."""
     x, mask = broadcast(x, mask)
     return getitem(x, mask)
 
 
-def nonzero(x: Variable) -> Variable:
+def nonzero(x: Variable) -> Any:
     """The indices of the elements that are not 0, one a row: (how many, x.ndim), int64."""
     return x.like(x.xp.argwhere(x.array))
 
 
-def one_hot(index: Variable, num_classes: int = -1) -> Variable:
+def one_hot(index: Variable, num_classes: int = -1) -> Any:
     """1 at the class that `index` names, 0 elsewhere, in a new last dimension; int64. -1: as many as needed."""
     if index.dtype.kind not in "iu":
         raise RuntimeError(f"one_hot: expected an integer tensor, got {index.dtype}")

@@ -42,7 +42,7 @@ def _pad_constant(x: Variable, pairs: Pairs, value: float = 0.0) -> Any:
     return out, lambda g: _pad_constant(g, back)
 
 
-def pad(x: Variable, pairs: Pairs, mode: str = "constant", value: float = 0.0) -> Variable:
+def pad(x: Variable, pairs: Pairs, mode: str = "constant", value: float = 0.0) -> Any:
     """x with pairs[d] = (before, after) elements added along each dimension d.
 
     mode: 'constant' (`value`; negative numbers of elements crop), 'reflect' (mirrored about the edge element),
@@ -72,7 +72,7 @@ _SOURCES = {
 }
 
 
-def cat(tensors: Sequence[Variable], dim: int = 0) -> Variable:
+def cat(tensors: Sequence[Variable], dim: int = 0) -> Any:
     """The tensors one after the other along `dim`; their other sizes must agree."""
     if not tensors:
         raise ValueError("cat: expected a non-empty list of tensors")
@@ -102,7 +102,7 @@ def _piece(axis: int, start: int, length: int) -> Any:
     return lambda g: narrow(g, axis, start, length)
 
 
-def stack(tensors: Sequence[Variable], dim: int = 0) -> Variable:
+def stack(tensors: Sequence[Variable], dim: int = 0) -> Any:
     """The tensors, all of one shape, along a new dimension `dim`."""
     if not tensors:
         raise RuntimeError("stack: expected a non-empty list of tensors")
@@ -115,7 +115,7 @@ def stack(tensors: Sequence[Variable], dim: int = 0) -> Variable:
     return cat([unsqueeze(x, dim) for x in tensors], normalize_dim(dim, tensors[0].ndim + 1))
 
 
-def split(x: Variable, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Variable, ...]:
+def split(x: Variable, split_size_or_sections: int | Sequence[int], dim: int = 0) -> Any:
     """Consecutive parts of x along `dim`, of one size (the last may be smaller) or of the given sizes; views."""
     axis = normalize_dim(dim, x.ndim)
     n, sizes = x.shape[axis], split_size_or_sections
@@ -129,7 +129,7 @@ def split(x: Variable, split_size_or_sections: int | Sequence[int], dim: int = 0
     return tuple(narrow(x, axis, start, size) for start, size in zip(starts, sizes, strict=False))
 
 
-def chunk(x: Variable, chunks: int, dim: int = 0) -> tuple[Variable, ...]:
+def chunk(x: Variable, chunks: int, dim: int = 0) -> Any:
     """x in at most `chunks` parts of equal size along `dim` (the last may be smaller); views."""
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got {chunks}")
@@ -137,13 +137,13 @@ def chunk(x: Variable, chunks: int, dim: int = 0) -> tuple[Variable, ...]:
     return split(x, max(-(-n // chunks), 1), dim) if n else (x,) * chunks
 
 
-def unbind(x: Variable, dim: int = 0) -> tuple[Variable, ...]:
+def unbind(x: Variable, dim: int = 0) -> Any:
     """The slices of x along `dim`, without that dimension; views."""
     before = (slice(None),) * normalize_dim(dim, x.ndim)
     return tuple(getitem(x, (*before, i)) for i in range(x.shape[len(before)]))
 
 
-def repeat(x: Variable, sizes: Sequence[int]) -> Variable:
+def repeat(x: Variable, sizes: Sequence[int]) -> Any:
     """x repeated sizes[d] times along each dimension d; more sizes than dimensions make new ones in front."""
     if len(sizes) < x.ndim:
         raise RuntimeError(
@@ -158,17 +158,17 @@ def repeat(x: Variable, sizes: Sequence[int]) -> Variable:
     return reshape(apart, tuple(r * n for r, n in zip(sizes, shape, strict=True)))
 
 
-def tile(x: Variable, dims: Sequence[int]) -> Variable:
+def tile(x: Variable, dims: Sequence[int]) -> Any:
     """Like `repeat`; fewer sizes than dimensions are filled with 1 in front."""
     return repeat(x, (1,) * (x.ndim - len(dims)) + tuple(dims))
 
 
-def tril(x: Variable, diagonal: int = 0) -> Variable:
+def tril(x: Variable, diagonal: int = 0) -> Any:
     """The lower triangle of the last two dimensions, up to the given diagonal; 0 above."""
     return masked(x, x.xp.tri(*_matrix_shape("tril", x), diagonal, dtype=bool))
 
 
-def triu(x: Variable, diagonal: int = 0) -> Variable:
+def triu(x: Variable, diagonal: int = 0) -> Any:
     """The upper triangle of the last two dimensions, from the given diagonal on; 0 below."""
     return masked(x, ~x.xp.tri(*_matrix_shape("triu", x), diagonal - 1, dtype=bool))
 
@@ -179,7 +179,7 @@ def _matrix_shape(name: str, x: Variable) -> tuple[int, ...]:
     return x.shape[-2:]
 
 
-def diagonal(x: Variable, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Variable:
+def diagonal(x: Variable, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
     """The elements x[i, i + offset] of two dimensions, in a new last dimension."""
     last = movedim(x, (dim1, dim2), (-2, -1))
     rows = np.arange(max(-offset, 0), min(last.shape[-2], last.shape[-1] - offset))

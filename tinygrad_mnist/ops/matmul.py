@@ -31,7 +31,7 @@ def _product(x: Variable, y: Variable) -> Any:
     return matmul(x.array, y.array)
 
 
-def matmul(x: Variable, y: Variable) -> Variable:
+def matmul(x: Variable, y: Variable) -> Any:
     """The matrix product.
 
     1-d · 1-d: the inner product. 2-d · 2-d: (n, k) · (k, m) -> (n, m). A vector on the left counts as a row, on the
@@ -78,13 +78,13 @@ def _check_ranks(name: str, x: Variable, x_rank: int, y: Variable, y_rank: int) 
         )
 
 
-def mm(x: Variable, y: Variable) -> Variable:
+def mm(x: Variable, y: Variable) -> Any:
     """(n, k) · (k, m) -> (n, m)"""
     _check_ranks("mm", x, 2, y, 2)
     return matmul(x, y)
 
 
-def bmm(x: Variable, y: Variable) -> Variable:
+def bmm(x: Variable, y: Variable) -> Any:
     """(N, n, k) · (N, k, m) -> (N, n, m)"""
     _check_ranks("bmm", x, 3, y, 3)
     if x.shape[0] != y.shape[0]:
@@ -92,19 +92,19 @@ def bmm(x: Variable, y: Variable) -> Variable:
     return matmul(x, y)
 
 
-def mv(x: Variable, y: Variable) -> Variable:
+def mv(x: Variable, y: Variable) -> Any:
     """(n, k) · (k,) -> (n,)"""
     _check_ranks("mv", x, 2, y, 1)
     return matmul(x, y)
 
 
-def dot(x: Variable, y: Variable) -> Variable:
+def dot(x: Variable, y: Variable) -> Any:
     """The inner product of two vectors."""
     _check_ranks("dot", x, 1, y, 1)
     return matmul(x, y)
 
 
-def outer(x: Variable, y: Variable) -> Variable:
+def outer(x: Variable, y: Variable) -> Any:
     """x (n,), y (m,) -> the products of every pair, (n, m)."""
     _check_ranks("outer", x, 1, y, 1)
     return mul(reshape(x, (-1, 1)), reshape(y, (1, -1)))

@@ -49,12 +49,12 @@ def _share(g: Variable, x: Variable, y: Variable, dims: tuple[int, ...]) -> Vari
     return masked(mul(reshape(g, kept), x.like(chosen / parts)), chosen)
 
 
-def argmax(x: Variable, dim: int | None = None, keepdim: bool = False) -> Variable:
+def argmax(x: Variable, dim: int | None = None, keepdim: bool = False) -> Any:
     """The index of the largest along `dim` (of the flattened x for None), the first of equal ones; int64."""
     return _arg("argmax", x, dim, keepdim)
 
 
-def argmin(x: Variable, dim: int | None = None, keepdim: bool = False) -> Variable:
+def argmin(x: Variable, dim: int | None = None, keepdim: bool = False) -> Any:
     """The index of the smallest along `dim` (of the flattened x for None), the first of equal ones; int64."""
     return _arg("argmin", x, dim, keepdim)
 
@@ -85,7 +85,7 @@ def _extreme(index: Variable, x: Variable, dim: int, keepdim: bool) -> tuple[Var
     return reshape(values, shape), reshape(index, shape)
 
 
-def argsort(x: Variable, dim: int = -1, descending: bool = False) -> Variable:
+def argsort(x: Variable, dim: int = -1, descending: bool = False) -> Any:
     """The indices that sort x along `dim`, int64. Equal elements keep their order; NaN counts as the largest."""
     axis = normalize_dim(dim, x.ndim)
     if not x.ndim:

@@ -68,7 +68,7 @@ def var(x: Variable, dim: Dim = None, correction: float = 1, keepdim: bool = Fal
     return value if keepdim else value.squeeze(dims), gradient
 
 
-def std(x: Variable, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Variable:
+def std(x: Variable, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Any:
     """The square root of `var`; its gradient is 0 where it is 0."""
     return _sqrt_flat_at_zero(var(x, dim, correction, keepdim))
 
@@ -84,7 +84,7 @@ def _sqrt_flat_at_zero(x: Variable) -> Any:
     return x.xp.sqrt(x.array), gradient
 
 
-def norm(x: Variable, p: float = 2, dim: Dim = None, keepdim: bool = False) -> Variable:
+def norm(x: Variable, p: float = 2, dim: Dim = None, keepdim: bool = False) -> Any:
     """(sum of |x|^p)^(1/p) over `dim`; p = inf: the largest |x|, -inf: the smallest, 0: how many are not 0.
 
     Where the norm is 0 its gradient is 0.
@@ -136,7 +136,7 @@ def logsumexp(x: Variable, dim: Dim, keepdim: bool = False) -> Any:
     return value if keepdim else value.squeeze(dims), gradient
 
 
-def prod(x: Variable, dim: int | None = None, keepdim: bool = False) -> Variable:
+def prod(x: Variable, dim: int | None = None, keepdim: bool = False) -> Any:
     """The product over `dim`, as a tree of products of halves: its gradient divides by nothing, so 0 does no harm."""
     if x.dtype.kind != "f":
         x = cast(x, accumulate_dtype(x.dtype))
@@ -168,7 +168,7 @@ def cumsum(x: Variable, dim: int) -> Any:
     return value, lambda g: flip(cumsum(flip(g, axis), axis), axis)
 
 
-def cumprod(x: Variable, dim: int) -> Variable:
+def cumprod(x: Variable, dim: int) -> Any:
     """The running product along `dim`, by doubling: after step k each element holds the product of 2^k.
 
     Its gradient divides by nothing, so 0 does no harm.
@@ -185,11 +185,11 @@ def cumprod(x: Variable, dim: int) -> Variable:
     return x
 
 
-def all(x: Variable, dim: Dim = None, keepdim: bool = False) -> Variable:
+def all(x: Variable, dim: Dim = None, keepdim: bool = False) -> Any:
     """Whether every element over `dim` is not 0."""
     return x.like((x.array != 0).all(axis=normalize_dims(dim, x.ndim), keepdims=keepdim))
 
 
-def any(x: Variable, dim: Dim = None, keepdim: bool = False) -> Variable:
+def any(x: Variable, dim: Dim = None, keepdim: bool = False) -> Any:
     """Whether some element over `dim` is not 0."""
     return x.like((x.array != 0).any(axis=normalize_dims(dim, x.ndim), keepdims=keepdim))

@@ -39,7 +39,7 @@ def contiguous(x: Variable) -> Any:
     return x.xp.ascontiguousarray(x.array) if x.ndim else x.array, lambda g: g
 
 
-def transpose(x: Variable, dim0: int, dim1: int) -> Variable:
+def transpose(x: Variable, dim0: int, dim1: int) -> Any:
     """x with two dimensions exchanged; a view."""
     i, j = normalize_dim(dim0, x.ndim), normalize_dim(dim1, x.ndim)
     order = list(range(x.ndim))
@@ -48,7 +48,7 @@ def transpose(x: Variable, dim0: int, dim1: int) -> Variable:
     return permute(x, order)
 
 
-def movedim(x: Variable, source: int | Sequence[int], destination: int | Sequence[int]) -> Variable:
+def movedim(x: Variable, source: int | Sequence[int], destination: int | Sequence[int]) -> Any:
     """x with dimensions `source` moved to `destination`, the others in their order; a view."""
     sources = (source,) if isinstance(source, int) else tuple(source)
     destinations = (destination,) if isinstance(destination, int) else tuple(destination)
@@ -61,7 +61,7 @@ def movedim(x: Variable, source: int | Sequence[int], destination: int | Sequenc
     return permute(x, order)
 
 
-def flatten(x: Variable, start_dim: int = 0, end_dim: int = -1) -> Variable:
+def flatten(x: Variable, start_dim: int = 0, end_dim: int = -1) -> Any:
     """x with dimensions start_dim to end_dim (both included) made one."""
     start, end = normalize_dim(start_dim, x.ndim), normalize_dim(end_dim, x.ndim)
     if start > end:
@@ -69,14 +69,14 @@ def flatten(x: Variable, start_dim: int = 0, end_dim: int = -1) -> Variable:
     return reshape(x, (*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :]))
 
 
-def squeeze(x: Variable, dim: int | Sequence[int] | None = None) -> Variable:
+def squeeze(x: Variable, dim: int | Sequence[int] | None = None) -> Any:
     """x without its dimensions of size 1 (or without those of them named by `dim`)."""
     dims = range(x.ndim) if dim is None else (dim,) if isinstance(dim, int) else dim
     dims = [normalize_dim(d, x.ndim) for d in dims]
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if n != 1 or i not in dims))
 
 
-def unsqueeze(x: Variable, dim: int) -> Variable:
+def unsqueeze(x: Variable, dim: int) -> Any:
     """x with a new dimension of size 1 at `dim`."""
     at = normalize_dim(dim, x.ndim + 1)
     return reshape(x, (*x.shape[:at], 1, *x.shape[at:]))

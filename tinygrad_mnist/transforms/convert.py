@@ -91,7 +91,7 @@ class ConvertImageDtype:
             return image.to(after) / largest
         factor = (int(np.iinfo(after).max) + 1) / (largest + 1)
         if factor < 1:
-            return image.like(image.array // before.type(1 / factor)).to(after)  # type: ignore[attr-defined]
+            return image.like(image.array // before.type(1 / factor)).to(after)
         return image.to(after) * int(factor)
 
     def _to_ints(self, image: Tensor) -> Tensor:
