@@ -79,7 +79,7 @@ def test_download(tmp_path: Path, state: dict, mirror: Mirror, monkeypatch: pyte
 
 
 def test_unknown_names_and_missing_files() -> None:
-    with pytest.raises(ValueError, match="there is no such file; .* or 'IMAGENET1K_V1'"):
+    with pytest.raises(ValueError, match=r"there is no such file; .* or 'IMAGENET1K_V1'"):
         models.resnet18(weights="IMAGENET")
     with pytest.raises(ValueError, match=r"expected a path, an https:// address$"):
         load("nothing.pth")
