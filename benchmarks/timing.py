@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from tinygrad_mnist.kernels import parallel
 
 import tinygrad_mnist
-from tinygrad_mnist.kernels import parallel
 
 
 @dataclass

@@ -32,6 +32,11 @@ def out_size(size: int, k: int, stride: int, padding: int, dilation: int) -> int
     return (size + 2 * padding - dilation * (k - 1) - 1) // stride + 1
 
 
+def _out_sizes(x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Pair:
+    OH, OW = (out_size(x.shape[2 + a], kernel[a], stride[a], padding[a], dilation[a]) for a in (0, 1))
+    return OH, OW
+
+
 def empty_nhwc(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An uninitialised (N, C, H, W) array that lies channels-last in memory."""
     n, c, h, w = shape
@@ -44,9 +49,11 @@ def im2col(
     """The patches of x (N, C, H, W) as rows: (N, OH, OW, KH, KW, C), written to `out` if that is given."""
     N, C, H, W = x.shape
     (KH, KW), (SH, SW), (PH, PW), (DH, DW) = kernel, stride, padding, dilation
-    OH, OW = out_size(H, KH, SH, PH, DH), out_size(W, KW, SW, PW, DW)
-    xp = np.zeros((N, H + 2 * PH, W + 2 * PW, C), x.dtype)
-    xp[:, PH : PH + H, PW : PW + W] = x.transpose(0, 2, 3, 1)
+    OH, OW = _out_sizes(x, kernel, stride, padding, dilation)
+    xp = x.transpose(0, 2, 3, 1)
+    if PH or PW:
+        xp = np.zeros((N, H + 2 * PH, W + 2 * PW, C), x.dtype)
+        xp[:, PH : PH + H, PW : PW + W] = x.transpose(0, 2, 3, 1)
     n, h, w, c = xp.strides
     patches = as_strided(xp, (N, OH, OW, KH, KW, C), (n, h * SH, w * SW, h * DH, w * DW, c), writeable=False)
     cols = np.empty(patches.shape, x.dtype) if out is None else out
@@ -67,14 +74,14 @@ def col2im(cols: np.ndarray, x_shape: tuple[int, ...], stride: Pair, padding: Pa
     return xp[:, PH : PH + H, PW : PW + W].transpose(0, 3, 1, 2)
 
 
-def _room(images: slice, y: np.ndarray) -> np.ndarray:
-    """The first rows of a buffer: as many as there are images."""
-    return y[: images.stop - images.start]
+def chunk_size(numbers_per_image: int) -> int:
+    """How many images have their patches in the cache together: at least one."""
+    return max(1, PATCHES_IN_CACHE // max(1, numbers_per_image))
 
 
 def chunks(start: int, stop: int, numbers_per_image: int) -> Iterator[slice]:
-    """range(start, stop) in slices of as many images as have their patches in the cache together."""
-    step = max(1, PATCHES_IN_CACHE // max(1, numbers_per_image))
+    """range(start, stop) in slices of `chunk_size` images."""
+    step = chunk_size(numbers_per_image)
     for n in range(start, stop, step):
         yield slice(n, min(n + step, stop))
 
@@ -83,41 +90,45 @@ def conv2d(
     x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> np.ndarray:
     """y (N, O, OH, OW) from x (N, C, H, W), w (O, C/G, KH, KW) and b (O,) or None."""
-    N, _, H, W = x.shape
-    O, CG, KH, KW = w.shape
-    OH = out_size(H, KH, stride[0], padding[0], dilation[0])
-    OW = out_size(W, KW, stride[1], padding[1], dilation[1])
     if conv_direct.usable(x, w):
         return conv_direct.conv2d(x, w, b, stride, padding, dilation, groups).y
-    y = np.empty((N, OH, OW, O), x.dtype)
+    N = x.shape[0]
+    O, CG, KH, KW = w.shape
     OG, K = O // groups, KH * KW * CG
+    OH, OW = _out_sizes(x, (KH, KW), stride, padding, dilation)
+    y = np.empty((N, OH * OW, O), x.dtype)
     matrices = w.reshape(groups, OG, CG, KH, KW).transpose(0, 3, 4, 2, 1).reshape(groups, K, OG)
 
     def run(start: int, stop: int) -> None:
-        room = np.empty((chunk_size(stop - start, OH * OW * K), OH, OW, KH, KW, CG), x.dtype)
+        room = np.empty((chunk_size(OH * OW * K), OH, OW, KH, KW, CG), x.dtype)
         for images in chunks(start, stop, OH * OW * K):
+            pixels = y[images].reshape(-1, O)
             for g in range(groups):
                 part = x[images, g * CG : (g + 1) * CG]
                 cols = im2col(part, (KH, KW), stride, padding, dilation, room[: len(part)])
-                into = y[images, ..., g * OG : (g + 1) * OG]
-                np.matmul(cols.reshape(len(part), OH * OW, K), matrices[g], out=into.reshape(len(part), OH * OW, OG))
+                np.matmul(cols.reshape(-1, K), matrices[g], out=pixels[:, g * OG : (g + 1) * OG])
             if b is not None:
-                y[images] += b
+                pixels += b
 
     for_blocks(run, N)
-    return y.transpose(0, 3, 1, 2)
+    return y.reshape(N, OH, OW, O).transpose(0, 3, 1, 2)
 
 
 def conv2d_input_grad(
     dy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> np.ndarray:
     """dx (N, C, H, W): the adjoint of conv2d in x, which is also the transposed convolution."""
+    if conv_direct.usable(dy, w):
+        return conv_direct.conv2d_input_grad(dy, w, x_shape, stride, padding, dilation, groups)
     N, C, H, W = x_shape
     O, CG, KH, KW = w.shape
     OG = O // groups
     OH, OW = dy.shape[2:]
-    if conv_direct.usable(dy, w):
-        return conv_direct.conv2d_input_grad(dy, w, x_shape, stride, padding, dilation, groups)
+    margin = dilation[0] * (KH - 1) - padding[0], dilation[1] * (KW - 1) - padding[1]
+    if stride == (1, 1) and min(margin) >= 0 and _out_sizes(dy, (KH, KW), stride, margin, dilation) == (H, W):
+        # dx is dy convolved with the kernel turned round: faster than adding the patches up.
+        turned = w.reshape(groups, OG, CG, KH, KW)[..., ::-1, ::-1].transpose(0, 2, 1, 3, 4)
+        return conv2d(dy, turned.reshape(C, OG, KH, KW), None, stride, margin, dilation, groups)
     dy = dy.transpose(0, 2, 3, 1)
     dx = empty_nhwc((N, C, H, W), dy.dtype)
     matrices = w.reshape(groups, OG, CG, KH, KW).transpose(0, 1, 3, 4, 2).reshape(groups, OG, -1)
@@ -137,18 +148,21 @@ def conv2d_weight_grad(
     dy: np.ndarray, x: np.ndarray, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> np.ndarray:
     """dw (O, C/G, KH, KW): the adjoint of conv2d in w."""
+    if conv_direct.usable(dy, x):
+        return conv_direct.conv2d_weight_grad(dy, x, w_shape, stride, padding, dilation, groups)
     O, CG, KH, KW = w_shape
     OG, K = O // groups, KH * KW * CG
     OH, OW = dy.shape[2:]
-    if conv_direct.usable(dy, x):
-        return conv_direct.conv2d_weight_grad(dy, x, w_shape, stride, padding, dilation, groups)
+    patches = _out_sizes(x, (KH, KW), stride, padding, dilation)
     dy = dy.transpose(0, 2, 3, 1)
 
     def run(start: int, stop: int) -> np.ndarray:
         dw = np.zeros((groups, K, OG), dy.dtype)
+        room = np.empty((chunk_size(OH * OW * K), *patches, KH, KW, CG), x.dtype)
         for images in chunks(start, stop, OH * OW * K):
             for g in range(groups):
-                cols = im2col(x[images, g * CG : (g + 1) * CG], (KH, KW), stride, padding, dilation)[:, :OH, :OW]
+                part = x[images, g * CG : (g + 1) * CG]
+                cols = im2col(part, (KH, KW), stride, padding, dilation, room[: len(part)])[:, :OH, :OW]
                 dw[g] += cols.reshape(-1, K).T @ dy[images, ..., g * OG : (g + 1) * OG].reshape(-1, OG)
         return dw
 

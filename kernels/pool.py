@@ -17,6 +17,7 @@ from . import compiled
 from .conv import Pair, chunks, empty_nhwc
 from .conv_direct import nhwc
 from .parallel import for_blocks
+from .relu import masked
 
 
 def pool_size(size: int, k: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
@@ -54,8 +55,8 @@ def max_pool2d(
             for (oi, oj), (xi, xj), at in _window_elements(x.shape, (OH, OW), kernel, stride, padding, dilation):
                 value, best = part[:, :, xi, xj], y[images, :, oi, oj]
                 wins = (value > best) | (value != value)  # a NaN differs from itself
-                np.copyto(best, value, where=wins)
-                np.copyto(index[images, :, oi, oj], at, where=wins)
+                np.maximum(best, value, out=best)
+                index[images, :, oi, oj] += (at - index[images, :, oi, oj]) * wins
 
     for_blocks(run, N)
     return y, index
@@ -79,9 +80,7 @@ def max_pool2d_input_grad(
                 code.max_pool_grad(nhwc(dy[images]), nhwc(at_images), nhwc(part), window)
                 continue
             for (oi, oj), (xi, xj), at in _window_elements(x_shape, size, kernel, stride, padding, dilation):
-                # Added where taken, not multiplied by 0 or 1: an infinite gradient must not make its neighbours NaN.
-                into = part[:, :, xi, xj]
-                np.add(into, dy[images, :, oi, oj], out=into, where=at_images[:, :, oi, oj] == at)
+                part[:, :, xi, xj] += masked(dy[images, :, oi, oj], at_images[:, :, oi, oj] == at)
 
     for_blocks(run, x_shape[0])
     return dx

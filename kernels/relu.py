@@ -32,22 +32,27 @@ def relu(x: np.ndarray) -> np.ndarray:
     return y
 
 
-def relu_grad(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """dx, 0 where y is not above 0 even if dy is inf or NaN there.
+def masked(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """x where `keep`, 0 elsewhere, even if x is inf or NaN there.
 
-    The bits of dy times 1 or 0: one pass without a branch, ten times as fast as numpy.where on a random mask.
+    The bits of x times 1 or 0: one pass without a branch, ten times as fast as numpy.where on a random mask.
     """
-    bits = np.dtype(f"i{dy.dtype.itemsize}")
+    return (x.view(f"i{x.dtype.itemsize}") * keep).view(x.dtype)
+
+
+def relu_grad(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """dx, 0 where y is not above 0 even if dy is inf or NaN there."""
     flat_dy, flat_y = _flat(dy), _flat(y)
     if flat_dy is None or flat_y is None or dy.strides != y.strides or dy.size < SMALL:
-        return (dy.view(bits) * (y > 0)).view(dy.dtype)
+        return masked(dy, y > 0)
     dx = np.empty_like(dy)
-    into = _flat(dx).view(bits)
+    into = _flat(dx)
+    assert into is not None
 
     def run(start: int, stop: int) -> None:
         for i in range(start, stop, BLOCK):
             block = slice(i, min(i + BLOCK, stop))
-            np.multiply(flat_dy[block].view(bits), flat_y[block] > 0, out=into[block])
+            into[block] = masked(flat_dy[block], flat_y[block] > 0)
 
     for_blocks(run, dy.size)
     return dx

@@ -1,12 +1,13 @@
 """Choosing between compiled kernels and NumPy, and what happens at the first use."""
 
+import importlib
+import io
 import os
 import pty
 import subprocess
 import sys
 
 import pytest
-
 from tinygrad_mnist.kernels import compiled
 
 CONVOLVE = """
@@ -51,3 +52,56 @@ def test_first_use_compiles_and_says_so_in_a_terminal_only(tmp_path, terminal):
         assert (result.returncode, result.stdout) == (0, b"True\n"), said
         notices.append(said.count(b"compiling kernels"))
     assert notices == [int(terminal), 0]  # the second run finds the compiled code on disk
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_notice_comes_once(monkeypatch, terminal):
+    from numba.core import event
+
+    class Stderr(io.StringIO):
+        def isatty(self):
+            return terminal
+
+    def import_and_compile(name, package):
+        for _ in range(3):
+            with event.trigger_event("numba:compile"):
+                pass
+        return importlib
+
+    stderr = Stderr()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    monkeypatch.setattr(importlib, "import_module", import_and_compile)
+    assert compiled._load.__wrapped__("any") is importlib
+    assert stderr.getvalue().count("compiling kernels") == int(terminal)
+
+
+OTHER_CPU = """
+import sys
+import numpy as np
+from llvmlite import binding
+features = binding.get_host_cpu_features()
+features["avx512f"], features["fma"] = False, {fma}
+binding.get_host_cpu_features = lambda: features
+from tinygrad_mnist import kernels
+from tinygrad_mnist.kernels import compiled
+rng = np.random.default_rng(0)
+x, w, b = (rng.standard_normal(shape).astype(np.float32) for shape in [(3, 5, 9, 8), (40, 5, 3, 2), (40,)])
+args = (1, 1), (1, 0), (1, 1), 1
+y = kernels.conv2d(x, w, b, *args)
+assert compiled.load("conv_compiled").LANES == {lanes}
+results = [y, kernels.conv2d_input_grad(y, w, x.shape, *args), kernels.conv2d_weight_grad(y, x, w.shape, *args)]
+compiled.use_compiled(False)
+slow = [kernels.conv2d(x, w, b, *args), kernels.conv2d_input_grad(y, w, x.shape, *args),
+        kernels.conv2d_weight_grad(y, x, w.shape, *args)]
+print(max(float(np.abs(a - e).max() / np.abs(e).max()) for a, e in zip(results, slow, strict=True)))
+"""
+
+
+@pytest.mark.parametrize(("fma", "lanes"), [(True, 8), (False, 4)])
+def test_tiles_of_other_cpus_give_the_same(tmp_path, fma, lanes):
+    result = subprocess.run(
+        [sys.executable, "-c", OTHER_CPU.format(fma=fma, lanes=lanes)],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert float(result.stdout) <= 1e-5

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from tinygrad_mnist.kernels import conv_direct
 
 from tinygrad_mnist import kernels
-from tinygrad_mnist.kernels import conv_direct
 
 # N, C, H, W, O, kernel, stride, padding, dilation, groups: sizes that fill tiles, leave some over, or are tiny
 GEOMETRIES = [
@@ -34,7 +34,8 @@ LAYOUTS = {
     "reversed": lambda a: a[:, :, ::-1, ::-1].copy()[:, :, ::-1, ::-1],
     "read-only": lambda a: np.frombuffer(a.tobytes(), a.dtype).reshape(a.shape),
 }
-DTYPES = {np.float32: 2e-6, np.float64: 1e-14}  # error of one product, relative; sums multiply it by their length's root
+# error of one product, relative; a sum multiplies it by the root of its length
+DTYPES = {np.float32: 2e-6, np.float64: 1e-14}
 
 
 def draw(geometry, dtype, seed=0):
@@ -59,7 +60,7 @@ def assert_close(got, expected, terms):
 
 def slow_conv2d(x, w, b, stride, padding, dilation, groups):
     """One number at a time."""
-    N, C, H, W = x.shape
+    N, _, H, W = x.shape
     O, CG, KH, KW = w.shape
     OH = (H + 2 * padding[0] - dilation[0] * (KH - 1) - 1) // stride[0] + 1
     OW = (W + 2 * padding[1] - dilation[1] * (KW - 1) - 1) // stride[1] + 1

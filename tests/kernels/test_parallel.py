@@ -9,9 +9,9 @@ import warnings
 
 import numpy as np
 import pytest
+from tinygrad_mnist.kernels import parallel
 
 from tinygrad_mnist import kernels
-from tinygrad_mnist.kernels import parallel
 
 
 def blas_threads():
@@ -72,6 +72,27 @@ def test_blas_has_one_thread_inside_and_its_own_number_after():
     parallel.set_num_threads(before)
 
 
+def test_blas_is_given_back_when_the_last_of_two_callers_ends():
+    before = parallel.get_num_threads()
+    parallel.set_num_threads(2)
+    inside, leave = threading.Barrier(2, timeout=30), threading.Event()
+
+    def stay(start, stop):
+        if start == 0:
+            inside.wait()
+            leave.wait(30)
+
+    other = threading.Thread(target=parallel.for_blocks, args=(stay, 2))
+    other.start()
+    inside.wait()
+    parallel.for_blocks(lambda start, stop: None, 2)
+    assert blas_threads() == [1]  # the other is still at work
+    leave.set()
+    other.join()
+    assert blas_threads() == [2]
+    parallel.set_num_threads(before)
+
+
 def test_errstate_of_the_caller_holds_in_every_block(threads):
     def divide(start, stop):
         return np.ones(stop - start) / np.zeros(stop - start)
@@ -110,6 +131,19 @@ def _convolve(queue):
     x, w = np.ones((4, 3, 8, 8), np.float32), np.ones((5, 3, 3, 3), np.float32)
     y = kernels.conv2d(x, w, None, (1, 1), (0, 0), (1, 1), 1)
     queue.put((float(y.sum()), blas_threads(), parallel.get_num_threads()))
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_what_a_fork_finds_is_set_right(held):
+    before = parallel.get_num_threads()
+    parallel.set_num_threads(2)
+    parent = parallel._workers
+    if held:
+        parent.hold_blas()
+    parallel._after_fork()
+    assert parallel._workers is not parent
+    assert (parallel.get_num_threads(), parallel._workers.running, blas_threads()) == (2, 0, [2])
+    parallel.set_num_threads(before)
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")  # a fork with threads running is the test
