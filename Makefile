@@ -41,8 +41,9 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version.split()[0] + "; set it with: make PYTHON=/path/to/python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 
+# Where Numba has no wheel, everything works without it, on NumPy alone.
 $(VENV)/.core: $(BIN)/python pyproject.toml
-	$(PIP) install --editable .
+	$(PIP) install --editable '.[fast]' || $(PIP) install --editable .
 	@touch $@
 
 $(VENV)/.test: $(BIN)/python pyproject.toml
