@@ -71,7 +71,6 @@ from .functions import (
     e,
     einsum,
     equal,
-    from_dlpack,
     inf,
     is_floating_point,
     is_tensor,
@@ -97,8 +96,8 @@ from .functions import (
     unique,
     var,
 )
-from .kernels.parallel import get_num_threads, set_num_threads
 from .interop import from_dlpack
+from .kernels.parallel import get_num_threads, set_num_threads
 from .ops import (
     abs,
     all,

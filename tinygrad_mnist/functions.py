@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import backend, dtypes, ops
+from . import dtypes, ops
 from .autograd import Variable
 
 Tensor = Any  # what the functions take and return: `tensor.Tensor`, which this module lies below
@@ -246,12 +246,6 @@ def unique(input: Tensor, return_inverse: bool = False, return_counts: bool = Fa
 def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """How many elements over `dim` are not 0."""
     return ops.sum(ops.ne(input, 0), dim)
-
-
-def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor that shares the memory of another library's array, through DLPack."""
-    cuda = ext_tensor.__dlpack_device__()[0] != 1
-    return Variable.kind.wrap(backend.get("cuda" if cuda else "cpu").xp.from_dlpack(ext_tensor))
 
 
 inf, nan, pi, e = math.inf, math.nan, math.pi, math.e

@@ -18,7 +18,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from .. import backend
+from ..backend import CPU, of
+from ..backend import device as Device
 from . import anomaly
 from .hooks import RemovableHandle
 from .modes import mode
@@ -97,19 +98,19 @@ class Variable:
     @property
     def xp(self) -> Any:
         """The array module (numpy or cupy) of this array's device."""
-        return np if type(self.array) is np.ndarray else backend.of(self.array).xp
+        return np if type(self.array) is np.ndarray else of(self.array).xp
 
     @property
     def kernels(self) -> Any:
         """The kernels of this array's device."""
-        return backend.of(self.array).kernels
+        return of(self.array).kernels
 
     @property
-    def device(self) -> backend.device:
+    def device(self) -> Device:
         """Where the array lives."""
         if type(self.array) is np.ndarray:
-            return backend.CPU.device
-        return backend.device("cuda", self.array.device.id)
+            return CPU.device
+        return Device("cuda", self.array.device.id)
 
     def detach(self) -> Variable:
         """The same memory, cut off from the tape."""

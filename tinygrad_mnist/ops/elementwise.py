@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
 from ..autograd import Variable, check_same_device, op
+from ..dtypes import get_default_dtype, result_type, scalar_dtype
 from .broadcast import broadcast
 
 _KEEPS_DTYPE = {"f": (float, int, bool), "i": (int, bool), "u": (int, bool), "b": (bool,)}
@@ -35,14 +35,14 @@ def promote(*operands: Any, floating: bool = False) -> list[Any]:
         if isinstance(x, Variable):
             kinds.append((x.dtype, 2 if x.ndim else 1))
         elif isinstance(x, bool | int | float | np.generic):
-            kinds.append((dtypes.scalar_dtype(x), 0))
+            kinds.append((scalar_dtype(x), 0))
         else:
             raise TypeError(f"expected a tensor or a number, got {type(x).__qualname__}: {x!r}; use tensor(...)")
     if all(strength == 0 for _, strength in kinds):
         raise TypeError(f"expected at least one tensor, got only numbers: {operands}")
-    dtype = dtypes.result_type(kinds)
+    dtype = result_type(kinds)
     if floating and dtype.kind != "f":
-        dtype = dtypes.get_default_dtype()
+        dtype = get_default_dtype()
     return [_meet(x, dtype) for x in operands]
 
 
@@ -232,7 +232,7 @@ def where(condition: Variable, x: Any, y: Any) -> Any:
     if isinstance(x, Variable) or isinstance(y, Variable):
         x, y = promote(x, y)
     else:
-        x = condition.like(condition.xp.asarray(x, dtypes.result_type([(dtypes.scalar_dtype(v), 0) for v in (x, y)])))
+        x = condition.like(condition.xp.asarray(x, result_type([(scalar_dtype(v), 0) for v in (x, y)])))
     return _where(*broadcast(condition, x, y))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import backend
 from ..autograd import Variable, op
+from ..backend import get
 
 
 @op
@@ -18,4 +18,4 @@ def clone(x: Variable) -> Any:
 def to_device(x: Variable, device: str) -> Any:
     """x in the memory of a device: 'cpu' or 'cuda'."""
     before = x.device.type
-    return backend.get(device).to_device(x.array), lambda g: to_device(g, before)
+    return get(device).to_device(x.array), lambda g: to_device(g, before)
