@@ -75,20 +75,17 @@ def test_blas_has_one_thread_inside_and_its_own_number_after():
 def test_blas_is_given_back_when_the_last_of_two_callers_ends():
     before = parallel.get_num_threads()
     parallel.set_num_threads(2)
-    inside, leave = threading.Barrier(2, timeout=30), threading.Event()
+    during = []
 
-    def stay(start, stop):
+    def run(start, stop):
         if start == 0:
-            inside.wait()
-            leave.wait(30)
+            other = threading.Thread(target=parallel.for_blocks, args=(lambda start, stop: None, 2))
+            other.start()
+            other.join()
+            during.append(blas_threads())
 
-    other = threading.Thread(target=parallel.for_blocks, args=(stay, 2))
-    other.start()
-    inside.wait()
-    parallel.for_blocks(lambda start, stop: None, 2)
-    assert blas_threads() == [1]  # the other is still at work
-    leave.set()
-    other.join()
+    parallel.for_blocks(run, 2)
+    assert during == [[1]]
     assert blas_threads() == [2]
     parallel.set_num_threads(before)
 
