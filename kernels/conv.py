@@ -43,10 +43,8 @@ def empty_nhwc(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
 
 
-def im2col(
-    x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, out: np.ndarray | None = None
-) -> np.ndarray:
-    """The patches of x (N, C, H, W) as rows: (N, OH, OW, KH, KW, C), written to `out` if that is given."""
+def patches(x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> np.ndarray:
+    """The patches of x (N, C, H, W), (N, OH, OW, KH, KW, C), as a view: each number of x lies in several."""
     N, C, H, W = x.shape
     (KH, KW), (SH, SW), (PH, PW), (DH, DW) = kernel, stride, padding, dilation
     OH, OW = _out_sizes(x, kernel, stride, padding, dilation)
@@ -55,10 +53,12 @@ def im2col(
         xp = np.zeros((N, H + 2 * PH, W + 2 * PW, C), x.dtype)
         xp[:, PH : PH + H, PW : PW + W] = x.transpose(0, 2, 3, 1)
     n, h, w, c = xp.strides
-    patches = as_strided(xp, (N, OH, OW, KH, KW, C), (n, h * SH, w * SW, h * DH, w * DW, c), writeable=False)
-    cols = np.empty(patches.shape, x.dtype) if out is None else out
-    np.copyto(cols, patches)
-    return cols
+    return as_strided(xp, (N, OH, OW, KH, KW, C), (n, h * SH, w * SW, h * DH, w * DW, c), writeable=False)
+
+
+def im2col(x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> np.ndarray:
+    """The patches of x (N, C, H, W) as rows: (N, OH, OW, KH, KW, C)."""
+    return np.ascontiguousarray(patches(x, kernel, stride, padding, dilation))
 
 
 def col2im(cols: np.ndarray, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair) -> np.ndarray:
@@ -105,7 +105,8 @@ def conv2d(
             pixels = y[images].reshape(-1, O)
             for g in range(groups):
                 part = x[images, g * CG : (g + 1) * CG]
-                cols = im2col(part, (KH, KW), stride, padding, dilation, room[: len(part)])
+                cols = room[: len(part)]
+                np.copyto(cols, patches(part, (KH, KW), stride, padding, dilation))
                 np.matmul(cols.reshape(-1, K), matrices[g], out=pixels[:, g * OG : (g + 1) * OG])
             if b is not None:
                 pixels += b
@@ -153,16 +154,16 @@ def conv2d_weight_grad(
     O, CG, KH, KW = w_shape
     OG, K = O // groups, KH * KW * CG
     OH, OW = dy.shape[2:]
-    patches = _out_sizes(x, (KH, KW), stride, padding, dilation)
     dy = dy.transpose(0, 2, 3, 1)
 
     def run(start: int, stop: int) -> np.ndarray:
         dw = np.zeros((groups, K, OG), dy.dtype)
-        room = np.empty((chunk_size(OH * OW * K), *patches, KH, KW, CG), x.dtype)
+        room = np.empty((chunk_size(OH * OW * K), OH, OW, KH, KW, CG), x.dtype)
         for images in chunks(start, stop, OH * OW * K):
             for g in range(groups):
                 part = x[images, g * CG : (g + 1) * CG]
-                cols = im2col(part, (KH, KW), stride, padding, dilation, room[: len(part)])[:, :OH, :OW]
+                cols = room[: len(part)]
+                np.copyto(cols, patches(part, (KH, KW), stride, padding, dilation)[:, :OH, :OW])
                 dw[g] += cols.reshape(-1, K).T @ dy[images, ..., g * OG : (g + 1) * OG].reshape(-1, OG)
         return dw
 
