@@ -9,7 +9,9 @@ import math
 from collections import OrderedDict
 from typing import Any
 
-from .. import cat, nn, zeros
+from .. import nn
+from ..creation import zeros
+from ..ops import cat
 from ..tensor import Tensor
 from .weights import load_weights
 
