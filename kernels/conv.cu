@@ -136,10 +136,11 @@ struct Patches {
   }
 };
 
-// y (N, O, OH, OW) from x (N, C, H, W), w (O, C/G, KH, KW) and b (O,) or null.
+// y (N, O, OH, OW) from x (N, C, H, W), w (O, C/G, KH, KW) and b (O,) or null; then max(y, 0) if `relu`.
 // Bytes: s (N C H W + O C/G KH KW + N O OH OW). Operations: 2 N O OH OW C/G KH KW.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
-    conv2d(const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ b, T* __restrict__ y, const Conv v) {
+    conv2d(const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ b, T* __restrict__ y, const Conv v,
+           int relu) {
   const int CG = v.C / v.G, OG = v.O / v.G, area = v.OH * v.OW, pixels = v.N * area, terms = CG * v.KH * v.KW;
   const unsigned across = tiles(pixels), down = tiles(OG);
   for (unsigned tile = blockIdx.x; tile < across * down * v.G; tile += gridDim.x) {
@@ -153,7 +154,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
       if (p >= pixels) continue;
       for (int i = 0; i < PER_THREAD; i++) {
         const int o = g * OG + row + tile_row(i);
-        if (row + tile_row(i) < OG) y[(p / area * v.O + o) * area + p % area] = sums[i][j] + (b ? b[o] : T(0));
+        if (row + tile_row(i) >= OG) continue;
+        const T value = sums[i][j] + (b ? b[o] : T(0));
+        y[(p / area * v.O + o) * area + p % area] = relu && value < T(0) ? T(0) : value;
       }
     }
   }

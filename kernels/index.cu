@@ -1,4 +1,4 @@
-// Indexing with arrays; see index.py.
+// Indices and labels: indexing with arrays (see index.py), and the check of classes.
 
 // Sums of floats are taken in double, of integers in their own type.
 template <class Number> struct Sum { typedef Number type; };
@@ -22,5 +22,17 @@ extern "C" __global__ void check_index(const T* __restrict__ index, int n, int l
   FOR_EACH(i, unsigned(n)) {
     const long long at = index[i];
     if (at < -(long long)limit || at >= limit) report(fault, GATHER_INDEX, int(at), limit);
+  }
+}
+
+// labels = t, -1 where it is ignore_index (see class_labels in loss.py); notes a class outside 0 .. C - 1. T is the type of t.
+// Bytes: (s + 8) n. Operations: 3 n comparisons.
+extern "C" __global__ void class_labels(const T* __restrict__ t, long long* __restrict__ labels, int n, int C,
+                                        long long ignore_index, Fault* fault) {
+  FOR_EACH(i, unsigned(n)) {
+    const long long label = t[i];
+    const bool counts = label != ignore_index, valid = label >= 0 && label < C;
+    if (counts && !valid) report(fault, CLASS_LABEL, int(label), C);
+    labels[i] = counts && valid ? label : -1;
   }
 }

@@ -1,4 +1,4 @@
-// Softmax cross-entropy with class indices; see loss.py. A warp (32 threads) takes a row.
+// Softmax cross-entropy with class indices; see loss.py.
 
 template <class Combine>
 __device__ __forceinline__ T over_warp(T value, Combine combine) {
@@ -6,10 +6,10 @@ __device__ __forceinline__ T over_warp(T value, Combine combine) {
   return value;
 }
 
-// y = lse - x[t] and lse = log sum exp x for each row; 0 where t < 0.
+// y = lse - x[t] and lse = log sum exp x for each row; 0 where t < 0. A warp (32 threads) takes a row.
 // Bytes: s (M C + 2 M) + 8 M. Operations: 4 M C, M C of them exponentials.
 extern "C" __global__ void softmax_cross_entropy(const T* __restrict__ x, const long long* __restrict__ t, T* __restrict__ y,
-                                                 T* __restrict__ lse, int M, int C, Fault* fault) {
+                                                 T* __restrict__ lse, int M, int C) {
   const int lane = threadIdx.x % 32, warps = blockDim.x / 32;
   for (int m = blockIdx.x * warps + threadIdx.x / 32; m < M; m += gridDim.x * warps) {
     const T* row = x + unsigned(m) * C;
@@ -22,19 +22,18 @@ extern "C" __global__ void softmax_cross_entropy(const T* __restrict__ x, const 
     if (lane == 0) {
       const long long label = t[m];
       lse[m] = log(sum) + largest;
-      y[m] = label >= 0 && label < C ? lse[m] - row[label] : T(0);
-      if (label >= C) report(fault, CLASS_LABEL, int(label), C);
+      y[m] = label >= 0 ? lse[m] - row[label] : T(0);
     }
   }
 }
 
-// dx = dy (exp(x - lse) - [c = t]), 0 in rows with t < 0.
+// dx = dy (exp(x - lse) - [c = t]), 0 in rows with t < 0. dy lies `step` apart: 0 when all rows share one gradient.
 // Bytes: s (2 M C + 2 M) + 8 M. Operations: 3 M C, M C of them exponentials.
 extern "C" __global__ void softmax_cross_entropy_grad(const T* __restrict__ dy, const T* __restrict__ x,
                                                       const long long* __restrict__ t, const T* __restrict__ lse,
-                                                      T* __restrict__ dx, int M, int C) {
+                                                      T* __restrict__ dx, int M, int C, int step) {
   FOR_EACH(i, unsigned(M) * C) {
     const int m = i / C, c = i % C;
-    dx[i] = t[m] < 0 ? T(0) : dy[m] * (exp(x[i] - lse[m]) - T(c == t[m]));
+    dx[i] = t[m] < 0 ? T(0) : dy[m * step] * (exp(x[i] - lse[m]) - T(c == t[m]));
   }
 }

@@ -63,13 +63,28 @@ def conv2d(
     x: cp.ndarray, w: cp.ndarray, b: cp.ndarray | None, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> cp.ndarray:
     """See kernels/conv.py."""
+    return conv2d_then(x, w, b, stride, padding, dilation, groups, relu=False)
+
+
+def conv2d_then(
+    x: cp.ndarray,
+    w: cp.ndarray,
+    b: cp.ndarray | None,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    *,
+    relu: bool,
+) -> cp.ndarray:
+    """conv2d, and max(y, 0) if `relu`, in one launch."""
     N, out_channels = x.shape[0], w.shape[0]
     OH, OW = out = _out(x.shape, w.shape[2:], stride, padding, dilation)
     y = empty((N, out_channels, OH, OW), x.dtype)
     v = _conv(x.shape, w.shape, out, stride, padding, dilation, groups)
     bias = None if b is None else contiguous(b)
     work = groups * _tiles(out_channels // groups, N * OH * OW)
-    launch(FILE, "conv2d", x.dtype, work, contiguous(x), contiguous(w), bias, y, v, per_block=1)
+    launch(FILE, "conv2d", x.dtype, work, contiguous(x), contiguous(w), bias, y, v, int(relu), per_block=1)
     return y
 
 

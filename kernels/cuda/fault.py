@@ -16,7 +16,7 @@ FAULT = np.dtype([("code", np.int32), ("value", np.int32), ("limit", np.int32)])
 # By FaultCode of common.cuh.
 MESSAGES = {
     1: "max_unpool2d: an index is {value}, but the image has {limit} elements: expected 0 to {last}",
-    2: "cross_entropy: a target is {value}, but there are {limit} classes: expected 0 to {last}",
+    2: "a target is {value}, but there are {limit} classes: expected 0 to {last}",
     3: "an index is {value}, but the dimension has {limit} elements: expected 0 to {last}",
 }
 

@@ -18,7 +18,8 @@ ARCHITECTURES = (70, 75, 80, 86, 89, 90, 100, 120)
 OPTIONS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")  # what CuPy passes too
 FILES = sorted(p.name for p in launch.SOURCES.glob("*.cu"))
 FLOATS = (np.float32, np.float64)
-ALSO = {"index.cu": (np.int32, np.int64, np.uint8), "relu.cu": (np.int32, np.int64), "warp.cu": (np.uint8,)}
+INTEGERS = (np.int32, np.int64, np.uint8)
+ALSO = {"index.cu": INTEGERS, "relu.cu": (np.int32, np.int64), "warp.cu": (np.uint8,)}
 
 
 class Kernel(NamedTuple):

@@ -64,9 +64,11 @@ def test_a_label_that_is_no_class_raises_when_the_device_is_waited_for(counters)
     with pytest.raises(IndexError, match="a target is 10, but there are 10 classes: expected 0 to 9"):
         tg.cuda.synchronize()
     tg.cuda.synchronize()  # said once
-    loss = F.cross_entropy(x, t)
-    with pytest.raises(IndexError, match="a target is 10"):
-        loss.item()
+    for loss in (F.cross_entropy, F.nll_loss):
+        for label in (10, -1):
+            t[1] = label
+            with pytest.raises(IndexError, match=f"a target is {label}"):
+                loss(x, t).item()
 
 
 @pytest.mark.parametrize("index", [5, -6])

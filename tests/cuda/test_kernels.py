@@ -3,11 +3,13 @@
 import inspect
 from typing import Any
 
+import cupy
 import numpy as np
 import pytest
-from cuda.compare import assert_same
+from cuda.compare import TOLERANCE, assert_same, close
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tinygrad_mnist.kernels import cuda
 
 from tinygrad_mnist import kernels
 
@@ -178,8 +180,6 @@ def test_optimizers_take_more_tensors_than_a_table_holds() -> None:
 
 
 def test_both_packages_offer_the_same_functions() -> None:
-    from tinygrad_mnist.kernels import cuda
-
     extra = {"check"}  # reads what kernels found wrong in the data; NumPy's kernels raise at once
     assert set(cuda.__all__) - extra == set(kernels.__all__)
     for name in kernels.__all__:
@@ -213,7 +213,22 @@ def test_softmax_cross_entropy(M: int, C: int, dtype: Any, label_dtype: Any) -> 
         t[::3] = -1
     assert_same("softmax_cross_entropy", x, t, terms=C)
     lse = kernels.softmax_cross_entropy(x, t)[1]
-    assert_same("softmax_cross_entropy_grad", rng.standard_normal(M).astype(dtype), x, t, lse, terms=C)
+    dy = rng.standard_normal(M).astype(dtype)
+    assert_same("softmax_cross_entropy_grad", dy, x, t, lse, terms=C)
+    if M:
+        shared = cupy.broadcast_to(cupy.asarray(dy[:1]), (M,))
+        got = cuda.softmax_cross_entropy_grad(shared, cupy.asarray(x), cupy.asarray(t), cupy.asarray(lse)).get()
+        expected = kernels.softmax_cross_entropy_grad(np.repeat(dy[:1], M), x, t, lse)
+        assert close(got, expected, TOLERANCE[np.dtype(dtype)], C)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8])
+def test_class_labels(dtype: Any) -> None:
+    t = np.array([[0, 1, 2], [9, 2, 2]], dtype)
+    for ignore_index in (-100, 2, 9):
+        assert_same("class_labels", t, 10, ignore_index)
+    assert_same("class_labels", t, 9, 9)
+    assert_same("class_labels", t[:0], 3, -100)
 
 
 @pytest.mark.parametrize("weighted", [True, False])

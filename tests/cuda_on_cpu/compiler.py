@@ -103,6 +103,7 @@ def for_cpu(source: str, name_expressions: Sequence[str]) -> str:
     source = re.sub(
         r"__shared__\s+(?:__align__\([^)]*\)\s+)?([\w ]+?)\s+(\w+)((?:\s*\[[^\]]+\])*)\s*;", shared_array, source
     )
+    assert count <= 32, "threads.hpp has room for 32 shared arrays"
     entries = {name: name for name in re.findall(r'extern\s+"C"\s+__global__\s+void\s+(\w+)\s*\(', source)}
     entries |= {f"instance_{i}": expression for i, expression in enumerate(name_expressions)}
     for entry, kernel in entries.items():

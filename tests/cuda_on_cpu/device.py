@@ -41,6 +41,8 @@ C_TYPES: dict[str, Any] = {
     "int": ctypes.c_int, "unsigned int": ctypes.c_uint, "size_t": ctypes.c_size_t, "intptr_t": ctypes.c_ssize_t,
     "float": ctypes.c_float, "PyObject *": ctypes.py_object,
 }  # fmt: skip
+COUNTED = ("allocations", "launches", "library_calls", "synchronisations", "host_to_device", "device_to_host")
+NAMES = 256  # as in driver.c
 _keep_alive: list[Any] = []
 
 
@@ -52,19 +54,22 @@ class Counters(ctypes.Structure):
     memory_peak: int
     allocations: int
     launches: int
+    library_calls: int  # of cuBLAS
     synchronisations: int
     host_to_device: int
     device_to_host: int
     order: int
+    names: ctypes.Array[ctypes.Array[ctypes.c_char]]
 
     _fields_ = (
         *((name, ctypes.c_size_t) for name in ("memory_limit", "memory_used", "memory_peak")),
-        *(
-            (name, ctypes.c_long)
-            for name in ("allocations", "launches", "synchronisations", "host_to_device", "device_to_host")
-        ),
+        *((name, ctypes.c_long) for name in COUNTED),
         ("order", ctypes.c_uint),
     )
+
+    def launched(self, n: int) -> list[str]:
+        """The names of the last n kernels, at most NAMES."""
+        return [self.names[i % NAMES].value.decode() for i in range(self.launches - n, self.launches)]
 
 
 def missing() -> str | None:
@@ -101,7 +106,9 @@ def _install_driver() -> Counters:
 
     for name, ours in REPLACED.items():
         _replace(runtime, name, getattr(library, f"runtime_{ours or name}"))
-    return Counters.in_dll(library, "device")
+    counters = Counters.in_dll(library, "device")
+    counters.names = (ctypes.c_char * 128 * NAMES).in_dll(library, "names")
+    return counters
 
 
 def _replace(runtime: Any, name: str, function: Any) -> None:
@@ -139,7 +146,7 @@ def install() -> Counters:
     os.environ["CUPY_ACCELERATORS"] = ""  # CUB's reductions come as machine code, CuPy's own as source
     os.environ["CUPY_CACHE_IN_MEMORY"] = "1"  # never write our "machine code" into the user's real kernel cache
     counters = _install_driver()
-    libraries.install()
+    libraries.install(counters)
     import cupy
     import cupy.cuda.compiler
 
@@ -163,7 +170,6 @@ def _allocate(size: int) -> Any:
 
 def count(counters: Counters, run: Callable[[], Any]) -> dict[str, int]:
     """How often `run()` did what `counters` count."""
-    names = ("allocations", "launches", "synchronisations", "host_to_device", "device_to_host")
-    before = {name: getattr(counters, name) for name in names}
+    before = {name: getattr(counters, name) for name in COUNTED}
     run()
-    return {name: getattr(counters, name) - before[name] for name in names}
+    return {name: getattr(counters, name) - before[name] for name in COUNTED}

@@ -22,10 +22,14 @@
 /* What device.py reads and sets; the same order there. */
 struct {
   size_t memory_limit, memory_used, memory_peak;
-  long allocations, launches, synchronisations, host_to_device, device_to_host;
+  long allocations, launches, library_calls, synchronisations, host_to_device, device_to_host;
   unsigned order; /* of the blocks of a launch, see threads.hpp */
 } device = {(size_t)4 << 30};
 static char message[1000] = "";
+
+/* The names of the last launches: launch i is in names[i % NAMES]. */
+#define NAMES 256
+char names[NAMES][128];
 
 /* ---- runtime ---- */
 static PyObject* none(void) { Py_RETURN_NONE; }
@@ -200,7 +204,9 @@ Result cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, uns
              "bytes of shared memory", gx, gy, gz, bx, by, bz, shared_bytes);
     return INVALID_VALUE;
   }
-  device.launches++;
+  Dl_info info;
+  dladdr(function, &info);
+  snprintf(names[device.launches++ % NAMES], sizeof names[0], "%s", info.dli_sname + strlen("launch_"));
   return ((int (*)(const struct Launch*))function)(&launch) ? LAUNCH_FAILED : 0;
 }
 Result cuFuncGetAttribute(int* value, int attribute, void* function) {

@@ -3,6 +3,7 @@
 import ctypes
 import sys
 import types
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -100,16 +101,24 @@ def geam(
     matrix(c, m, n, ldc, real)[...] = result
 
 
-def cublas() -> types.ModuleType:
-    """What CuPy uses of cupy_backends.cuda.libs.cublas."""
+def cublas(counters: Any) -> types.ModuleType:
+    """What CuPy uses of cupy_backends.cuda.libs.cublas; calls are counted."""
+
+    def counted(function: Any) -> Any:
+        def call(handle: int, *arguments: Any) -> None:
+            counters.library_calls += 1
+            function(*arguments)
+
+        return call
+
     module = types.ModuleType("cupy_backends.cuda.libs.cublas")
 
     def typed(dtype: int) -> Any:
-        def call(h: int, oa: int, ob: int, m: int, n: int, k: int, alpha: int, a: int, lda: int, b: int, ldb: int,
+        def call(oa: int, ob: int, m: int, n: int, k: int, alpha: int, a: int, lda: int, b: int, ldb: int,
                  beta: int, c: int, ldc: int) -> None:  # fmt: skip
             gemm(oa, ob, m, n, k, alpha, a, dtype, lda, b, dtype, ldb, beta, c, dtype, ldc)
 
-        return call
+        return counted(call)
 
     def nothing(*_: Any) -> None:
         return None
@@ -118,10 +127,10 @@ def cublas() -> types.ModuleType:
         "create": lambda: 1, "destroy": nothing, "setStream": nothing, "setMathMode": nothing,
         "setPointerMode": nothing, "getPointerMode": lambda h: 0, "getMathMode": lambda h: 0,
         "sgemm": typed(0), "dgemm": typed(1),
-        "sgemmEx": lambda h, *a: gemm(*a), "gemmEx": lambda h, *a: gemm(*a[:-1]),
-        "gemmStridedBatchedEx": lambda h, *a: gemm_strided_batched(*a),
-        "sgemmBatched": lambda h, *a: gemm_batched(0, *a), "dgemmBatched": lambda h, *a: gemm_batched(1, *a),
-        "sgeam": lambda h, *a: geam(0, *a), "dgeam": lambda h, *a: geam(1, *a),
+        "sgemmEx": counted(gemm), "gemmEx": counted(lambda *a: gemm(*a[:-1])),
+        "gemmStridedBatchedEx": counted(gemm_strided_batched),
+        "sgemmBatched": counted(partial(gemm_batched, 0)), "dgemmBatched": counted(partial(gemm_batched, 1)),
+        "sgeam": counted(partial(geam, 0)), "dgeam": counted(partial(geam, 1)),
         "CUBLAS_GEMM_DEFAULT": -1, "CUBLAS_GEMM_DEFAULT_TENSOR_OP": 99, "CUBLAS_COMPUTE_32F": COMPUTE_32F,
         "CUBLAS_COMPUTE_32F_PEDANTIC": 69, "CUBLAS_COMPUTE_32F_FAST_TF32": COMPUTE_32F_FAST_TF32,
         "CUBLAS_COMPUTE_64F": 70, "CUBLAS_COMPUTE_64F_PEDANTIC": 71, "CUBLAS_TENSOR_OP_MATH": 1,
@@ -187,10 +196,10 @@ def install_sort() -> None:
     thrust.sort, thrust.argsort = sort, argsort
 
 
-def install() -> None:
+def install(counters: Any) -> None:
     """CuPy imports cuBLAS and cuRAND by name when it first needs them: put ours there before."""
     import cupy_backends.cuda.libs as libraries
 
-    for module in (cublas(), curand()):
+    for module in (cublas(counters), curand()):
         sys.modules[module.__name__] = module
         setattr(libraries, module.__name__.rpartition(".")[2], module)

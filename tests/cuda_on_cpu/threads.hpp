@@ -101,7 +101,7 @@ static bool lenient;  // threads that have returned may miss a barrier
 static const Launch* launch_;
 static void (*kernel_)(void**);
 static char* dynamic_shared;
-static std::vector<char*> static_shared;       // of this block, one per declaration
+static char* static_shared[32];                // of this block, one per declaration
 static std::vector<void*> kept;                // shared memory of earlier blocks, see new_block
 static std::vector<char> block_meeting_points;  // addresses that ThreadSanitizer synchronises on: block, then warps
 static char launch_meeting_point;
@@ -124,21 +124,30 @@ inline void tsan_delete(void*) {}
 static void* const tsan_scheduler = nullptr;
 #endif
 
-UNCHECKED inline void switch_fiber(Fiber* from, Fiber* to) {
 #if defined(__SANITIZE_ADDRESS__)
-  static const void* main_stack;
-  static size_t main_size;
-  const void* bottom = to == &scheduler ? main_stack : to->stack;
-  __sanitizer_start_switch_fiber(&from->fake_stack, bottom, to == &scheduler ? main_size : STACK);
-  cpu_switch_stack(&from->sp, to->sp);
-  // `from` runs again; the one that switched back here left its stack.
-  const void* old_stack;
-  size_t old_size;
-  __sanitizer_finish_switch_fiber(from->fake_stack, &old_stack, &old_size);
-  if (from != &scheduler) main_stack = old_stack, main_size = old_size;
+// AddressSanitizer must know which stack is in use: the scheduler's is the CPU thread's own.
+static const void* scheduler_stack;
+static size_t scheduler_stack_size;
+
+UNCHECKED inline void arrived(Fiber* here) {
+  const void* stack;
+  size_t size;
+  __sanitizer_finish_switch_fiber(here->fake_stack, &stack, &size);  // those of the fiber that was left
+  if (here != &scheduler) scheduler_stack = stack, scheduler_stack_size = size;
+}
+UNCHECKED inline void leave(Fiber* from, Fiber* to) {
+  const bool back = to == &scheduler;
+  __sanitizer_start_switch_fiber(&from->fake_stack, back ? scheduler_stack : to->stack, back ? scheduler_stack_size : STACK);
+}
 #else
-  cpu_switch_stack(&from->sp, to->sp);
+inline void arrived(Fiber*) {}
+inline void leave(Fiber*, Fiber*) {}
 #endif
+
+UNCHECKED inline void switch_fiber(Fiber* from, Fiber* to) {
+  leave(from, to);
+  cpu_switch_stack(&from->sp, to->sp);
+  arrived(from);
 }
 
 // Record the first fault; the launch fails, and the fibers that were parked then are never resumed.
@@ -180,9 +189,7 @@ UNCHECKED inline void run_thread(unsigned thread) {
 static unsigned next_new;  // position, in order, of the first thread that has not started
 
 UNCHECKED inline void fiber_main() {
-#if defined(__SANITIZE_ADDRESS__)
-  __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
-#endif
+  arrived(running);
   for (;;) {
     while (next_new < threads.size() && !failed) run_thread(in_order(next_new++));
     Fiber* self = running;
@@ -320,22 +327,29 @@ UNCHECKED inline char* poisoned(size_t bytes) {
 // The array of the index-th __shared__ declaration of the source; the first thread of a block makes it.
 template <class Array>
 UNCHECKED Array& shared_array(size_t index) {
-  if (static_shared.size() <= index) static_shared.resize(index + 1);
-  if (!static_shared[index]) static_shared[index] = poisoned(sizeof(Array));
+  if (!static_shared[index]) {
+    tsan_become(tsan_scheduler);  // to ThreadSanitizer an allocation is a write: not by one thread of the block
+    static_shared[index] = poisoned(sizeof(Array));
+    tsan_release(static_shared[index]);
+    tsan_become(threads[current].tsan);
+  }
+  tsan_acquire(static_shared[index]);
   return *(Array*)static_shared[index];
 }
 
-UNCHECKED inline void new_block() {
-  static_shared.push_back(dynamic_shared);
-  for (char*& memory : static_shared) {
+UNCHECKED inline void let_go(char*& memory) {
 #if defined(__SANITIZE_THREAD__)
-    kept.push_back(memory);  // the next block must not meet this one at the same addresses: that would be a race
+  if (memory) kept.push_back(memory);  // the next block must not meet this one at the same addresses: a race, to it
 #else
-    free(memory);
+  free(memory);
 #endif
-  }
-  static_shared.clear();
-  dynamic_shared = launch_->shared_bytes ? poisoned(launch_->shared_bytes) : nullptr;
+  memory = nullptr;
+}
+
+UNCHECKED inline void new_block() {
+  for (char*& memory : static_shared) let_go(memory);
+  let_go(dynamic_shared);
+  if (launch_->shared_bytes) dynamic_shared = poisoned(launch_->shared_bytes);
 }
 
 UNCHECKED inline uint64_t gcd(uint64_t a, uint64_t b) { return b ? gcd(b, a % b) : a; }

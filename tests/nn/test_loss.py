@@ -157,15 +157,18 @@ def test_an_ignored_row_may_hold_nan(device):
     ],
 )
 def test_bad_targets_are_named(loss, target, error, message, device):
+    if device == "cuda" and error is IndexError:
+        message = "a target is (3|-1), but there are 3 classes"
     with pytest.raises(error, match=message):
-        loss(tg.zeros(3, 3, device=device), tg.tensor(target, device=device))
+        loss(tg.zeros(3, 3, device=device), tg.tensor(target, device=device)).item()  # a GPU says it when it is read
 
 
 def test_bad_target_position_in_images(device):
     target = tg.zeros(2, 2, 2, dtype="int64", device=device)
     target[1, 0, 1] = 7
-    with pytest.raises(IndexError, match=r"target 7 at position \(1, 0, 1\)"):
-        F.cross_entropy(tg.zeros(2, 3, 2, 2, device=device), target)
+    message = r"target 7 at position \(1, 0, 1\)" if device == "cpu" else "a target is 7, but there are 3 classes"
+    with pytest.raises(IndexError, match=message):
+        F.cross_entropy(tg.zeros(2, 3, 2, 2, device=device), target).item()
 
 
 def test_bad_options(device):

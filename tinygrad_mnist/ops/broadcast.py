@@ -27,7 +27,7 @@ def kept_shape(shape: tuple[int, ...], dims: tuple[int, ...]) -> tuple[int, ...]
 def sum_array(array: Any, dims: tuple[int, ...], keepdim: bool = False) -> Any:
     """The sum of an array over `dims`: float16 accumulates in float32, integers and bool in int64."""
     total = array.sum(axis=dims, keepdims=keepdim, dtype=accumulate_dtype(array.dtype))
-    return total.astype(array.dtype) if array.dtype.kind == "f" else total
+    return total.astype(array.dtype, copy=False) if array.dtype.kind == "f" else total
 
 
 def max_array(array: Any, dims: tuple[int, ...]) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ... import ops
 from ...tensor import Tensor
 
 
@@ -40,26 +39,7 @@ def class_indices(input: Tensor, target: Tensor, C: int, ignore_index: int) -> A
             hint = "; use y.squeeze(1)"
         shapes = f"{expected} for input {tuple(input.shape)}, got {tuple(target.shape)}"
         raise ValueError(f"expected target of shape {shapes}{hint}")
-    labels = target.reshape(-1).long()
-    # Reading the labels back would stall a GPU at every step.
-    on_cpu = labels.device.type == "cpu"
-    if on_cpu and (not labels.array.size or (labels.array.min() >= 0 and labels.array.max() < C)) and ignore_index < 0:
-        return labels
-    if on_cpu:
-        _check_range(labels, target, C, ignore_index)
-    return ops.where(labels == ignore_index, -1, labels)
-
-
-def _check_range(labels: Tensor, target: Tensor, C: int, ignore_index: int) -> None:
-    t = labels.array
-    bad = ((t < 0) | (t >= C)) & (t != ignore_index)
-    if bad.any():
-        first = int(bad.argmax())
-        place = tuple(int(i) for i in labels.xp.unravel_index(first, target.shape))
-        raise IndexError(
-            f"target {int(t[first])} at position {place} is out of bounds for {C} classes: "
-            f"expected 0 to {C - 1} (or ignore_index {ignore_index})"
-        )
+    return input.like(target.kernels.class_labels(target.array, C, ignore_index))
 
 
 def reject_mixed(input: Tensor, other: Tensor) -> None:
