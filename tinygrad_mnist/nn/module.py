@@ -38,6 +38,8 @@ class Module(Registry):
 
     # Names of buffers that a state dict may lack: see BatchNorm.
     optional_buffers: tuple[str, ...] = ()
+    # Whether `train()` leaves this module in eval mode, as finetune.freeze has it for batch-norm layers.
+    always_eval = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,11 +84,14 @@ class Module(Registry):
         return self
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode (dropout drops, batch-norm uses the batch) here and below; `mode=False` is `eval()`."""
+        """Set training mode (dropout drops, batch-norm uses the batch) here and below; `mode=False` is `eval()`.
+
+        Modules with `always_eval` stay in evaluation mode.
+        """
         if not isinstance(mode, bool):
             raise ValueError(f"train(mode): expected a bool, got {mode!r}")
         for module in self.modules():
-            module.training = mode
+            module.training = mode and not module.always_eval
         return self
 
     def eval(self) -> Self:
@@ -162,9 +167,23 @@ class Module(Registry):
         """Path -> tensor of every parameter and persistent buffer; it shares the model's memory."""
         return state.state_dict(self, prefix, keep_vars)
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> state.IncompatibleKeys:
-        """Copy tensors or arrays into the parameters and buffers of the same path. See `state.load_state_dict`."""
-        return state.load_state_dict(self, state_dict, strict)
+    def load_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        strict: bool = True,
+        *,
+        prefix: Mapping[str, str] | None = None,
+        skip_mismatched: bool = False,
+    ) -> state.IncompatibleKeys:
+        """Copy tensors or arrays into the parameters and buffers of the same name, cast to their dtype.
+
+        Raises RuntimeError with a table of every missing, unexpected and mis-shaped name, and then has changed
+        nothing. `strict=False` forgives missing and unexpected names, `skip_mismatched=True` other shapes (a head for
+        other classes); the result tells what was left out, its `report` as a table. `prefix` replaces beginnings of
+        names: {"module.": ""} takes "module." off, {"": "backbone."} puts "backbone." before every name.
+        PyTorch has neither `prefix` nor `skip_mismatched`.
+        """
+        return state.load_state_dict(self, state_dict, strict, prefix or {}, skip_mismatched)
 
     def extra_repr(self) -> str:
         """What `repr` shows between the parentheses. To be written by the subclass."""

@@ -144,9 +144,15 @@ def _check_channels(input: Tensor, got: int, expected: int) -> None:
         return
     hint = ""
     if (got, expected) == (1, 3):
-        hint = "; for MNIST use in_channels=1 or transforms.Grayscale(3)"
+        hint = (
+            "; for MNIST use in_channels=1 (with weights for 3: finetune.adapt_first_conv(model, 1)) "
+            "or transforms.Grayscale(3)"
+        )
     elif (got, expected) == (3, 1):
-        hint = "; for colour images use in_channels=3 or transforms.Grayscale(1)"
+        hint = (
+            "; for colour images use in_channels=3 (with weights for 1: finetune.adapt_first_conv(model, 3)) "
+            "or transforms.Grayscale(1)"
+        )
     elif input.ndim == 3 and expected == 1:
         hint = "; a batch of grey images needs its channel axis: x.unsqueeze(1)"
     elif input.shape[-1] == expected:
