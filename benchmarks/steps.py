@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -86,13 +87,22 @@ class Pair:
         return step
 
     def check_step(self) -> None:
-        """Loss and every gradient of one step, before any update."""
-        ours, theirs = self.our_step(lr=0.0), self.their_step(self.theirs, torch.tensor(self.x), lr=0.0)
-        assert_close(ours().numpy(), theirs().numpy(), "loss")
-        for (name, p), q in zip(self.ours.named_parameters(), self.theirs.parameters(), strict=True):
+        """The loss of the batch, and every gradient of its first 16 images, against the same step in float64.
+
+        Only 16, because rounding now and then decides which of two nearly equal pixels pooling takes, and then a
+        gradient goes another way: of 512 images, PyTorch's own float32 gradients are up to 0.4 % from its float64.
+        """
+        exact = copy.deepcopy(self.theirs).double()
+        whole = self.their_step(exact, torch.tensor(self.x, dtype=torch.float64), lr=0.0)
+        assert_close(self.our_step(lr=0.0)().numpy(), whole().numpy(), "loss")
+        few = copy.copy(self)
+        few.x, few.t = self.x[:16], self.t[:16]
+        few.our_step(lr=0.0)()
+        few.their_step(exact, torch.tensor(few.x, dtype=torch.float64), lr=0.0)()
+        for (name, p), e in zip(self.ours.named_parameters(), exact.parameters(), strict=True):
             assert p.grad is not None
-            assert q.grad is not None
-            assert_close(p.grad.numpy(), q.grad.numpy(), name, 2e-5)
+            assert e.grad is not None
+            assert_close(p.grad.numpy(), e.grad.numpy(), name)
 
 
 def training(batches: list[int]) -> Iterator[Case]:

@@ -118,9 +118,14 @@ def environment() -> dict[str, Any]:
     }
 
 
-def assert_close(ours: Any, theirs: Any, what: str, tolerance: float = 1e-5) -> None:
-    """Raise unless the arrays differ by less than `tolerance` of their largest number."""
-    a, b = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
-    error = np.abs(a - b).max() / np.abs(b).max()
+def relative_error(got: Any, expected: Any) -> float:
+    """The largest difference, as a share of the largest number."""
+    a, b = np.asarray(got, np.float64), np.asarray(expected, np.float64)
+    return float(np.abs(a - b).max() / np.abs(b).max())
+
+
+def assert_close(got: Any, expected: Any, what: str, tolerance: float = 1e-5) -> None:
+    """Raise unless the relative error is at most `tolerance`."""
+    error = relative_error(got, expected)
     if not error <= tolerance:
         raise AssertionError(f"{what}: relative error {error:.2e}, expected at most {tolerance:.0e}")
