@@ -146,6 +146,50 @@ def test_interrupted_and_resumed_is_the_same(reference: Job, tmp_path: Path, ste
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) == 10
 
 
+def test_interrupted_during_the_last_save(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    save = job.checkpoints.save
+
+    def press_at_the_end(state: Any, step: int, best: bool) -> Path:
+        if step == 66:
+            os.kill(os.getpid(), signal.SIGINT)
+        return save(state, step, best)
+
+    job.checkpoints.save = press_at_the_end
+    with pytest.raises(KeyboardInterrupt):
+        job.fit()
+    assert job.checkpoints.latest()["position"]["epoch"] == 2
+
+
+def test_a_loader_with_a_generator_of_its_own(tmp_path: Path) -> None:
+    """Then dropout draws from the default generator alone, whose state is saved too."""
+
+    def job() -> Job:
+        made = Job(tmp_path)
+        made.loader = DataLoader(made.set, batch_size=4, shuffle=True, generator=tg.Generator().manual_seed(3))
+        return made
+
+    whole, stopped = job(), job()
+    tg.manual_seed(9)
+    whole.fit()
+    tg.manual_seed(9)
+    stop_after(stopped, 45)
+    with pytest.raises(Interrupted):
+        stopped.fit()
+    resumed = job()
+    resumed.fit(resume=resumed.checkpoints.latest())
+    assert resumed.result() == whole.result()
+
+
+def test_it_trains_in_training_mode(tmp_path: Path) -> None:
+    modes = []
+    job = Job(tmp_path, epochs=1)
+    job.model.eval()
+    job.model.register_forward_hook(lambda model, *_: modes.append(model.training))
+    job.fit(valid_loader=[job.set.tensors])
+    assert modes == [True] * 33 + [False]
+
+
 @pytest.mark.parametrize("batch", [0, 2])
 def test_interrupted_in_validation_and_resumed_is_the_same(reference: Job, tmp_path: Path, batch: int) -> None:
     stopped = Job(tmp_path)
@@ -239,6 +283,8 @@ def test_saving_takes_a_small_share_of_the_time(tmp_path: Path, monkeypatch: pyt
     job.epochs = 1
     job.fit(scheduler=Tick())
     assert saved == [10, 210, 410, 500]
+    speeds = [row["images_per_second"] for row in job.history.rows]
+    assert speeds[:3] == [1, 10 / 12, 1]  # with and without a save
 
 
 def test_best_checkpoint_is_that_of_the_lowest_loss(tmp_path: Path) -> None:

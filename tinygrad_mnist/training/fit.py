@@ -73,7 +73,6 @@ def fit(
             while run.at.epoch < epochs and not (early_stopping and early_stopping.should_stop):
                 run.train_epoch(epochs, guard)
                 run.end_epoch(epochs, guard)
-            guard.check()
         except Interrupted:
             run.save()
             raise

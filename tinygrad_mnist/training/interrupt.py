@@ -35,7 +35,7 @@ class InterruptGuard:
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if self._installed:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        if self.pressed and error is None:  # after the last check
+        if self.pressed and error is None:  # pressed after the last check
             raise KeyboardInterrupt
 
     def _press(self, number: int, frame: FrameType | None) -> None:
