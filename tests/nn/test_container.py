@@ -2,12 +2,13 @@
 
 from collections import OrderedDict
 
+import numpy as np
 import pytest
 import torch
 from torch_oracle import agree, close
 
 import tinygrad_mnist as tg
-from tinygrad_mnist import nn
+from tinygrad_mnist import autograd, nn
 
 
 def layers(n=3):
@@ -148,3 +149,50 @@ def test_flatten_and_unflatten_agree(device, rng):
     for arguments in [(1, (3, 1)), (-1, (5, 1)), (2, (2, -1))]:
         agree(nn.Unflatten(*arguments), torch.nn.Unflatten(*arguments), x, device=device)
         assert repr(nn.Unflatten(*arguments)) == repr(torch.nn.Unflatten(*arguments))
+
+
+CONV_RELU_POOL = [nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+
+
+@pytest.mark.parametrize(
+    ("modules", "ops_called"),
+    [
+        (CONV_RELU_POOL, 1),
+        (CONV_RELU_POOL[:2], 1),
+        (CONV_RELU_POOL[:1], 1),
+        ([CONV_RELU_POOL[0], CONV_RELU_POOL[2], nn.ReLU()], 3),
+        ([*CONV_RELU_POOL[:2], nn.MaxPool2d(3)], 2),
+        ([*CONV_RELU_POOL[:2], nn.MaxPool2d(2, stride=1)], 2),
+        ([*CONV_RELU_POOL[:2], nn.MaxPool2d(2, ceil_mode=True)], 2),
+        ([*CONV_RELU_POOL[:2], nn.MaxPool2d((2, 2), (2, 2), (0, 0), (1, 1))], 1),
+    ],
+)
+def test_sequential_fuses_what_follows_a_convolution(modules, ops_called):
+    x = tg.tensor(np.random.default_rng(0).standard_normal((2, 2, 7, 7)).astype(np.float32))
+    expected = x
+    for module in modules:
+        expected = module(expected)
+    y = nn.Sequential(*modules)(x)
+    np.testing.assert_allclose(y.detach().numpy(), expected.detach().numpy(), rtol=1e-5, atol=1e-6)
+    depth, node = 0, y.node
+    while isinstance(node, autograd.Node):
+        depth, node = depth + 1, node.next_functions[0][0]
+    assert depth == ops_called
+
+
+@pytest.mark.parametrize("hooked", [0, 1, 2])
+def test_sequential_calls_every_hook(hooked):
+    seen = []
+    model = nn.Sequential(*CONV_RELU_POOL)
+    handle = model[hooked].register_forward_hook(lambda module, args, y: seen.append(tuple(y.shape)))
+    model(tg.ones(1, 2, 6, 6))
+    handle.remove()
+    assert seen == [[(1, 3, 6, 6), (1, 3, 6, 6), (1, 3, 3, 3)][hooked]]
+
+
+def test_then_is_checked():
+    conv, x = nn.Conv2d(1, 1, 3), tg.ones(1, 1, 3, 3)
+    with pytest.raises(ValueError, match="then: expected 'relu', 'relu_pool' or None, got 'tanh'"):
+        conv(x, then="tanh")
+    with pytest.raises(RuntimeError, match="pooling needs at least 2 pixels"):
+        conv(x, then="relu_pool")

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from tinygrad_mnist.kernels import compiled
 
 import tinygrad_mnist as tg
 from tinygrad_mnist import ops
 from tinygrad_mnist.autograd import grad
-from tinygrad_mnist.kernels import compiled
 
 GEOMETRIES = [
     ((3, 5, 8, 9), (4, 5, 3, 3), ((1, 1), (0, 0), (1, 1), 1)),
