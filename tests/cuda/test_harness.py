@@ -117,7 +117,7 @@ def test_grids_that_no_device_takes(grid: tuple[tuple[int, ...], ...]) -> None:
 
 def sanitized(sanitizer: str, code: str) -> subprocess.CompletedProcess[str]:
     """Run Python with a sanitizer of g++ loaded and kernels built with it."""
-    library = {"address": "libasan.so", "undefined": "libubsan.so", "thread": "libtsan.so"}[sanitizer]
+    library = {"address": "libasan.so", "undefined": "libubsan.so", "thread": "libtsan.so"}[sanitizer.split(",")[0]]
     path = subprocess.run(
         ["g++", f"-print-file-name={library}"], capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -163,3 +163,36 @@ def test_sanitizers_are_silent_about_the_right_kernel(sanitizer: str) -> None:
     result = sanitized(sanitizer, RUN.format(source=source))
     assert result.stdout == "result 200.0\n", result.stderr[-3000:]
     assert REPORTS[sanitizer] not in result.stderr
+
+
+RACES = """
+import cuda_on_cpu, cupy as cp
+from tinygrad_mnist.kernels import cuda
+x, w, dy = (cp.asarray(cp.arange(n) % 7 - 3.0).astype("f4").reshape(s) for n, s in (
+    (160, (2, 2, 8, 5)), (36, (2, 2, 3, 3)), (160, (2, 2, 8, 5))))
+geometry = (1, 1), (1, 1), (1, 1), 1
+cuda.conv2d(x, w, None, *geometry)
+cuda.conv2d_input_grad(dy, w, x.shape, *geometry)
+cuda.conv2d_weight_grad(dy, x, w.shape, *geometry)
+y, mean, var = cuda.batch_norm(x, None, None, 1e-5)
+cuda.batch_norm_grad(dy, x, None, mean, var, 1e-5)
+rows = x.reshape(8, 20)
+y, mean, r = cuda.layer_norm(rows, None, None, 1e-5)
+cuda.layer_norm_grad(rows, rows, None, mean, r)
+cuda.softmax_cross_entropy(rows, cp.zeros(8, int))
+print("ran", cuda_on_cpu.COUNTERS.launches > 10)
+"""
+
+
+def test_kernels_with_shared_memory_have_no_races() -> None:
+    result = sanitized("thread", RACES)
+    assert result.stdout == "ran True\n", result.stderr[-3000:]
+    assert "WARNING: ThreadSanitizer" not in result.stderr, result.stderr[:3000]
+
+
+def test_all_kernels_under_address_and_undefined_behaviour_sanitizers() -> None:
+    """The tests of test_kernels.py once more, with fewer examples."""
+    code = "import sys, pytest; sys.exit(pytest.main(['-q', '-p', 'no:xdist', '-p', 'no:cacheprovider', {!r}]))"
+    result = sanitized("address,undefined", code.format(str(Path(__file__).with_name("test_kernels.py"))))
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    assert " passed" in result.stdout
