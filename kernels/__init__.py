@@ -15,7 +15,7 @@ from .erf import erf
 from .index import check_index, scatter_sum
 from .loss import class_labels, softmax_cross_entropy, softmax_cross_entropy_grad
 from .matmul import matmul
-from .norm import batch_norm, batch_norm_grad, layer_norm, layer_norm_grad
+from .norm import batch_norm, batch_norm_grad, channel_affine, layer_norm, layer_norm_grad
 from .optim import adadelta, adagrad, adam, rmsprop, sgd
 from .pool import (
     adaptive_avg_pool2d,
@@ -32,9 +32,10 @@ from .relu import relu, relu_grad
 from .warp import sample
 
 __all__ = [
-    "adadelta", "adagrad", "adam", "adaptive_avg_pool2d", "adaptive_avg_pool2d_input_grad", "adaptive_max_pool2d",
-    "avg_pool2d", "avg_pool2d_input_grad", "batch_norm", "batch_norm_grad", "check_index", "class_labels", "col2im", "conv2d",
-    "conv2d_input_grad", "conv2d_weight_grad", "erf", "im2col", "layer_norm", "layer_norm_grad", "matmul",
-    "max_pool2d", "max_pool2d_at", "max_pool2d_input_grad", "max_unpool2d", "relu", "relu_grad", "rmsprop", "sample",
+    "adadelta", "adagrad", "adam", "adaptive_avg_pool2d", "adaptive_avg_pool2d_input_grad",
+    "adaptive_max_pool2d", "avg_pool2d", "avg_pool2d_input_grad", "batch_norm", "batch_norm_grad",
+    "channel_affine", "check_index", "class_labels", "col2im", "conv2d", "conv2d_input_grad",
+    "conv2d_weight_grad", "erf", "im2col", "layer_norm", "layer_norm_grad", "matmul", "max_pool2d",
+    "max_pool2d_at", "max_pool2d_input_grad", "max_unpool2d", "relu", "relu_grad", "rmsprop", "sample",
     "scatter_sum", "sgd", "softmax_cross_entropy", "softmax_cross_entropy_grad",
 ]  # fmt: skip

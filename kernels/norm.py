@@ -6,80 +6,169 @@ With the mean m and the biased variance v over a set of elements, r = 1 / sqrt(v
     db = sum dy,  dw = sum dy z,  dx = r (dy w - mean(dy w) - z mean(dy w z))
 
 Batch norm takes m and v over all axes but the channels (axis 1), w and b (C,); layer norm over the last axis of
-x (M, D), w and b (D,). w and b may be None: 1 and 0. Sums over more than one image row are taken in float64.
+x (M, D), w and b (D,). w and b may be None: 1 and 0. Sums over the batch are taken in float64.
+
+The worker threads share the batch and walk their part in pieces that stay in the cache, one step (the second half
+of this file) after the other. Each step sees the channels as the last axis. Its compiled twin, of the same name in
+`norm_compiled.py`, takes its place where float32 lies like that in memory.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+
+from . import compiled
+from .conv import chunks
+from .parallel import for_blocks
+from .relu import SMALL
 
 Array = np.ndarray
 
 
 def batch_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
     """y (N, C, ...), and the mean and biased variance (C,) of the batch in float64."""
-    count = x.size // max(x.shape[1], 1)
-    mean = channel_sum(x) / max(count, 1)
-    y = x - _channels(mean, x)
-    var = channel_sum(y * y) / max(count, 1)
-    scale = 1 / np.sqrt(var + eps)
-    y *= _channels(scale if w is None else scale * w, x)
-    if b is not None:
-        y += _channels(b, x)
-    return y, mean, var
+    origin = _last(x)[(0,) * (x.ndim - 1)].astype(np.float64) if x.size else np.zeros(x.shape[1])
+    total, squares = _run(batch_norm_sums, [_last(x)], origin, summed=True) / _count(x)
+    mean = origin + total
+    # Not negative: the origin is one of the elements, so total² is at most count times the variance.
+    var = squares - total * total
+    r = 1 / np.sqrt(var + eps)
+    return _scale_and_shift(x, mean, r if w is None else r * w, b), mean, var
+
+
+def channel_affine(x: Array, w: Array, b: Array) -> Array:
+    """y = w x + b with w and b (C,): batch norm by a mean and variance that are known before."""
+    return _scale_and_shift(x, np.zeros_like(w), w, b)
 
 
 def batch_norm_grad(
     dy: Array, x: Array, w: Array | None, mean: Array, var: Array, eps: float
 ) -> tuple[Array, Array, Array]:
     """dx (N, C, ...), dw (C,), db (C,)."""
-    count = max(x.size // max(x.shape[1], 1), 1)
-    scale = 1 / np.sqrt(var + eps)
-    dx = x - _channels(mean, x)
-    dx *= _channels(scale, x)  # z
-    db, dw = channel_sum(dy), channel_sum(dy * dx)
-    dx *= _channels(-dw / count, x)
-    dx += dy
-    dx -= _channels(db / count, x)
-    dx *= _channels(scale if w is None else scale * w, x)
+    dx, r = np.empty_like(x), 1 / np.sqrt(var + eps)
+    db, along = _run(batch_norm_grad_sums, [_last(x), _last(dy)], mean, summed=True)
+    dw = along * r
+    vectors = mean, db / _count(x), dw * r / _count(x), r if w is None else r * w
+    _run(batch_norm_input_grad, [_last(x), _last(dy), _last(dx)], *(v.astype(x.dtype) for v in vectors))
     return dx, dw.astype(x.dtype), db.astype(x.dtype)
-
-
-def channel_sum(x: Array) -> Array:
-    """The sums (C,) of x (N, C, ...) in float64."""
-    if x.ndim > 2:
-        x = x.sum(axis=-1)
-    return x.sum(axis=(0, *range(2, x.ndim)), dtype=np.float64)
-
-
-def _channels(v: Array, x: Array) -> Array:
-    """v (C,) so that it broadcasts against x (N, C, ...)."""
-    return v.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 2))
 
 
 def layer_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
     """y (M, D), and the mean and r of each row, (M, 1)."""
-    mean = x.mean(axis=1, keepdims=True)
-    y = x - mean
-    r = 1 / np.sqrt((y * y).mean(axis=1, keepdims=True) + x.dtype.type(eps))
-    y *= r
-    if w is not None:
-        y *= w
-    if b is not None:
-        y += b
+    y, (mean, r) = np.empty_like(x), np.empty((2, len(x), 1), x.dtype)
+    _run(layer_norm_rows, [x, y, mean, r], *_weights(w, b, x.shape[1], x.dtype), eps)
     return y, mean, r
 
 
 def layer_norm_grad(dy: Array, x: Array, w: Array | None, mean: Array, r: Array) -> tuple[Array, Array, Array]:
     """dx (M, D), dw (D,), db (D,)."""
+    dx, weights = np.empty_like(x), _weights(w, None, x.shape[1], x.dtype)
+    db, dw = _run(layer_norm_rows_grad, [x, dy, dx, mean, r], weights[0], summed=True)
+    return dx, dw.astype(x.dtype), db.astype(x.dtype)
+
+
+def _scale_and_shift(x: Array, mean: Array, scale: Array, shift: Array | None) -> Array:
+    y = np.empty_like(x)
+    vectors = mean.astype(x.dtype), *_weights(scale, shift, x.shape[1], x.dtype)
+    _run(batch_norm_scale, [_last(x), _last(y)], *vectors)
+    return y
+
+
+def _weights(w: Array | None, b: Array | None, n: int, dtype: np.dtype) -> tuple[Array, Array]:
+    """w and b, in memory of our own; 1 and 0 where there are none."""
+    return np.ones(n, dtype) if w is None else w.astype(dtype), np.zeros(n, dtype) if b is None else b.astype(dtype)
+
+
+def _last(x: Array) -> Array:
+    """x (N, C, ...) with its channels as the last axis."""
+    return np.moveaxis(x, 1, -1)
+
+
+def _count(x: Array) -> int:
+    """Elements of a channel; 1 if there are none, whose sums are 0."""
+    return max(x.size // max(x.shape[1], 1), 1)
+
+
+def _run(step: Callable[..., None], arrays: list[Array], *others: Array | float, summed: bool = False) -> Array:
+    """step(*arrays, *others) on pieces of the arrays along their first axis, by its compiled twin where that serves.
+
+    `summed`: the step has one more argument, to which it adds its sums (2, C); their total is returned.
+    """
+    x = arrays[0]
+    code = compiled.load("norm_compiled") if x.dtype == np.float32 and x.size and x.flags.c_contiguous else None
+    if code:
+        step = getattr(code, step.__name__)
+        arrays = [np.require(a, requirements=["C", "A", "W"]).reshape(-1, a.shape[-1]) for a in arrays]
+    n, row = len(arrays[0]), arrays[0][:1].size
+
+    def run(start: int, stop: int) -> Array:
+        sums = np.zeros((2, x.shape[-1]))
+        for piece in chunks(start, stop, 2 * row):
+            step(*(a[piece] for a in arrays), *others, *[sums] * summed)
+        return sums
+
+    return np.sum(for_blocks(run, n) if x.size >= SMALL else [run(0, n)], axis=0)
+
+
+def batch_norm_sums(x: Array, origin: Array, sums: Array) -> None:
+    """sums (2, C) += the sums of x - origin and of its square, in float64."""
+    d = x - origin
+    sums[0] += _channel_sum(d)
+    d *= d
+    sums[1] += _channel_sum(d)
+
+
+def batch_norm_scale(x: Array, y: Array, mean: Array, scale: Array, shift: Array) -> None:
+    """y = (x - mean) scale + shift"""
+    np.subtract(x, mean, out=y)
+    y *= scale
+    y += shift
+
+
+def batch_norm_grad_sums(x: Array, dy: Array, mean: Array, sums: Array) -> None:
+    """sums (2, C) += the sums of dy and of dy (x - mean), in float64."""
+    sums[0] += _channel_sum(dy.astype(np.float64))
+    sums[1] += _channel_sum((x - mean) * dy)
+
+
+def batch_norm_input_grad(
+    x: Array, dy: Array, dx: Array, mean: Array, constant: Array, slope: Array, scale: Array
+) -> None:
+    """dx = (dy - constant - (x - mean) slope) scale"""
+    np.subtract(x, mean, out=dx)
+    dx *= -slope
+    dx += dy
+    dx -= constant
+    dx *= scale
+
+
+def layer_norm_rows(x: Array, y: Array, mean: Array, r: Array, w: Array, b: Array, eps: float) -> None:
+    """y (M, D), mean (M, 1), r (M, 1)"""
+    mean[...] = x.mean(axis=1, keepdims=True)
+    np.subtract(x, mean, out=y)
+    r[...] = 1 / np.sqrt((y * y).mean(axis=1, keepdims=True) + x.dtype.type(eps))
+    y *= r
+    y *= w
+    y += b
+
+
+def layer_norm_rows_grad(x: Array, dy: Array, dx: Array, mean: Array, r: Array, w: Array, sums: Array) -> None:
+    """dx (M, D); sums (2, D) += the sums of dy and of dy z, in float64."""
     z = x - mean
     z *= r
-    dw = (dy * z).sum(axis=0, dtype=np.float64).astype(x.dtype)
-    db = dy.sum(axis=0, dtype=np.float64).astype(x.dtype)
-    dx = dy.copy() if w is None else dy * w
+    sums[0] += dy.sum(axis=0, dtype=np.float64)
+    sums[1] += (dy * z).sum(axis=0, dtype=np.float64)
+    np.multiply(dy, w, out=dx)
     along_z = (dx * z).mean(axis=1, keepdims=True)
     dx -= dx.mean(axis=1, keepdims=True)
     z *= along_z
     dx -= z
     dx *= r
-    return dx, dw, db
+
+
+def _channel_sum(x: Array) -> Array:
+    """The sums (C,) of x (N, ..., C), which lies in the cache."""
+    axes = list(range(x.ndim))
+    return np.einsum(x, axes, axes[-1:])

@@ -7,10 +7,9 @@ import cupy as cp
 from .launch import contiguous, empty, launch, max_blocks
 
 FILE = "norm.cu"
-Weight = cp.ndarray | None
 
 
-def _optional(w: Weight) -> Weight:
+def _optional(w: cp.ndarray | None) -> cp.ndarray | None:
     return None if w is None else contiguous(w)
 
 
@@ -22,7 +21,9 @@ def _sizes(x: cp.ndarray) -> tuple[int, int, int, int]:
     return C, count // max(N, 1), count, max(1, min(blocks_at_once // max(C, 1), count // 1024))
 
 
-def batch_norm(x: cp.ndarray, w: Weight, b: Weight, eps: float) -> tuple[cp.ndarray, cp.ndarray, cp.ndarray]:
+def batch_norm(
+    x: cp.ndarray, w: cp.ndarray | None, b: cp.ndarray | None, eps: float
+) -> tuple[cp.ndarray, cp.ndarray, cp.ndarray]:
     """See kernels/norm.py."""
     C, area, count, parts = _sizes(x)
     y = empty(x.shape, x.dtype)
@@ -36,8 +37,16 @@ def batch_norm(x: cp.ndarray, w: Weight, b: Weight, eps: float) -> tuple[cp.ndar
     return y, mean, var
 
 
+def channel_affine(x: cp.ndarray, w: cp.ndarray, b: cp.ndarray) -> cp.ndarray:
+    """See kernels/norm.py."""
+    per_channel = -1, *(1,) * (x.ndim - 2)
+    y = x * w.reshape(per_channel)
+    y += b.reshape(per_channel)
+    return y
+
+
 def batch_norm_grad(
-    dy: cp.ndarray, x: cp.ndarray, w: Weight, mean: cp.ndarray, var: cp.ndarray, eps: float
+    dy: cp.ndarray, x: cp.ndarray, w: cp.ndarray | None, mean: cp.ndarray, var: cp.ndarray, eps: float
 ) -> tuple[cp.ndarray, cp.ndarray, cp.ndarray]:
     """See kernels/norm.py."""
     C, area, count, parts = _sizes(x)
@@ -67,7 +76,9 @@ def batch_norm_grad(
     return dx, dw, db
 
 
-def layer_norm(x: cp.ndarray, w: Weight, b: Weight, eps: float) -> tuple[cp.ndarray, cp.ndarray, cp.ndarray]:
+def layer_norm(
+    x: cp.ndarray, w: cp.ndarray | None, b: cp.ndarray | None, eps: float
+) -> tuple[cp.ndarray, cp.ndarray, cp.ndarray]:
     """See kernels/norm.py."""
     M, D = x.shape
     y, mean, r = empty(x.shape, x.dtype), empty((M, 1), x.dtype), empty((M, 1), x.dtype)
@@ -78,7 +89,7 @@ def layer_norm(x: cp.ndarray, w: Weight, b: Weight, eps: float) -> tuple[cp.ndar
 
 
 def layer_norm_grad(
-    dy: cp.ndarray, x: cp.ndarray, w: Weight, mean: cp.ndarray, r: cp.ndarray
+    dy: cp.ndarray, x: cp.ndarray, w: cp.ndarray | None, mean: cp.ndarray, r: cp.ndarray
 ) -> tuple[cp.ndarray, cp.ndarray, cp.ndarray]:
     """See kernels/norm.py."""
     M, D = x.shape

@@ -19,6 +19,15 @@ def batch_norm(*shape, affine=True):
     )
 
 
+def channel_affine(*shape):
+    per_channel = -1, *(1,) * (len(shape) - 2)
+    return case(
+        "channel_affine",
+        *(shape, shape[1:2], shape[1:2]),
+        theirs=lambda x, w, b: x * w.reshape(per_channel) + b.reshape(per_channel),
+    )
+
+
 def layer_norm(*shape, affine=True):
     return case(
         "layer_norm",
@@ -37,6 +46,10 @@ CASES = [
         ours=lambda x: ops.batch_norm(x, None, None, None, None, 0.1, 0.0),
         expected=[[-1.0], [1.0]],
         grad=False,
+    ),
+    *(channel_affine(*shape) for shape in [(4, 2), (2, 3, 2, 3), (0, 2, 3), (1, 2, 2, 1)]),
+    case(
+        "channel_affine", np.array([[1.0, 2.0]]), np.array([3.0, 4.0]), np.array([5.0, 6.0]), expected=[[8.0, 14.0]]
     ),
     *(layer_norm(*shape) for shape in [(2, 3), (1, 5), (4, 2)]),
     layer_norm(3, 4, affine=False),

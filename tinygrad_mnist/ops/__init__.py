@@ -66,7 +66,7 @@ from .linear import linear
 from .loss import binary_cross_entropy, binary_cross_entropy_with_logits, softmax_cross_entropy
 from .matmul import bmm, dot, matmul, mm, mv, outer
 from .memory import clone, to_device
-from .norm import batch_norm, layer_norm
+from .norm import batch_norm, channel_affine, layer_norm
 from .order import amax, amin, argmax, argmin, argsort, max, min, sort, topk
 from .pool import (
     adaptive_avg_pool2d,
@@ -116,18 +116,18 @@ __all__ = [
     "adaptive_max_pool2d_with_indices", "add", "all", "amax", "amin", "any", "argmax", "argmin", "argsort",
     "assign", "avg_pool2d", "avg_pool2d_input_grad", "batch_norm", "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bmm",
-    "broadcast", "cast", "cat", "ceil", "chunk", "clamp", "clamp_max", "clamp_min", "clone", "contiguous",
-    "conv2d", "conv2d_input_grad", "conv2d_relu", "conv2d_weight_grad", "cos", "cumprod", "cumsum", "diagonal",
-    "div", "dot", "einsum", "elu", "eq", "erf", "exp", "exp2", "expand", "expm1", "flatten", "flip", "floor",
-    "floor_divide", "gather", "ge", "gelu", "getitem", "gt", "index_select", "isfinite", "isinf", "isnan",
-    "layer_norm", "le", "leaky_relu", "lerp", "linear", "log", "log1p", "log2", "log10", "log_softmax",
-    "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "lt", "masked", "masked_fill",
-    "masked_select", "matmul", "max", "max_pool2d", "max_pool2d_at", "max_pool2d_input_grad",
-    "max_pool2d_with_indices", "max_unpool2d", "maximum", "mean", "min", "minimum", "mm", "movedim", "mul",
-    "mv", "narrow", "ne", "neg", "nonzero", "norm", "one_hot", "outer", "pad", "permute", "pow", "prod",
-    "promote", "put", "reciprocal", "relu", "relu_grad", "remainder", "repeat", "reshape", "roll", "round",
-    "rsqrt", "scatter", "scatter_add", "setitem", "sigmoid", "sign", "silu", "sin", "softmax",
-    "softmax_cross_entropy", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "sub",
-    "sum", "sum_to", "take_along_dim", "tan", "tanh", "tile", "to_device", "topk", "transpose", "tril", "triu",
-    "trunc", "unbind", "unsqueeze", "var", "where",
+    "broadcast", "cast", "cat", "ceil", "channel_affine", "chunk", "clamp", "clamp_max", "clamp_min", "clone",
+    "contiguous", "conv2d", "conv2d_input_grad", "conv2d_relu", "conv2d_weight_grad", "cos", "cumprod",
+    "cumsum", "diagonal", "div", "dot", "einsum", "elu", "eq", "erf", "exp", "exp2", "expand", "expm1",
+    "flatten", "flip", "floor", "floor_divide", "gather", "ge", "gelu", "getitem", "gt", "index_select",
+    "isfinite", "isinf", "isnan", "layer_norm", "le", "leaky_relu", "lerp", "linear", "log", "log1p", "log2",
+    "log10", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "lt",
+    "masked", "masked_fill", "masked_select", "matmul", "max", "max_pool2d", "max_pool2d_at",
+    "max_pool2d_input_grad", "max_pool2d_with_indices", "max_unpool2d", "maximum", "mean", "min", "minimum",
+    "mm", "movedim", "mul", "mv", "narrow", "ne", "neg", "nonzero", "norm", "one_hot", "outer", "pad",
+    "permute", "pow", "prod", "promote", "put", "reciprocal", "relu", "relu_grad", "remainder", "repeat",
+    "reshape", "roll", "round", "rsqrt", "scatter", "scatter_add", "setitem", "sigmoid", "sign", "silu", "sin",
+    "softmax", "softmax_cross_entropy", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack",
+    "std", "sub", "sum", "sum_to", "take_along_dim", "tan", "tanh", "tile", "to_device", "topk", "transpose",
+    "tril", "triu", "trunc", "unbind", "unsqueeze", "var", "where",
 ]  # fmt: skip

@@ -50,6 +50,18 @@ def batch_norm(
 
 
 @op
+def channel_affine(x: Variable, w: Variable, b: Variable) -> Any:
+    """w x + b in each channel of x (N, C, ...), w and b (C,), in one pass."""
+    per_channel, dims = (-1, *(1,) * (x.ndim - 2)), (0, *range(2, x.ndim))
+    return (
+        x.kernels.channel_affine(x.array, w.array, b.array),
+        lambda g: mul(g, reshape(w, per_channel)),
+        lambda g: sum(mul(g, x), dims),
+        lambda g: sum(g, dims),
+    )
+
+
+@op
 def layer_norm(x: Variable, w: Variable | None, b: Variable | None, eps: float) -> Any:
     """x (M, D) normalised by the mean and variance of each row, times w (D,), plus b (D,)."""
     y, m, r = x.kernels.layer_norm(x.array, array(w), array(b), eps)

@@ -41,11 +41,10 @@ def batch_norm(
         return ops.batch_norm(input, weight, bias, running_mean, running_var, momentum, eps)
     if running_mean is None or running_var is None:
         raise ValueError("expected running_mean and running_var when training=False")
-    per_channel = -1, *(1,) * (input.ndim - 2)
     scale = (running_var + eps).rsqrt()
     scale = scale if weight is None else scale * weight
     shift = -running_mean * scale if bias is None else bias - running_mean * scale
-    return input * scale.reshape(per_channel) + shift.reshape(per_channel)
+    return ops.channel_affine(input, scale, shift)
 
 
 def layer_norm(

@@ -1,0 +1,97 @@
+"""The compiled steps of normalisation, for float32. Contract: the functions of the same names in `norm.py`.
+
+Batch norm takes x as rows of channels (M, C): channels-last images are that, whatever their other axes. Its inner
+loops run over channels, which lie side by side, so that the compiler makes vector instructions of them without
+changing the order of any sum. Layer norm's inner loops are sums themselves: their order is the compiler's choice
+(`reassoc`), the same in every run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import float32, float64, njit, void
+
+_rows, _row = float32[:, ::1], float32[::1]
+_sums, _exact_row = float64[:, ::1], float64[::1]
+_compile: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
+
+
+@njit(void(_rows, _exact_row, _sums), **_compile)
+def batch_norm_sums(x: np.ndarray, origin: np.ndarray, sums: np.ndarray) -> None:  # pragma: no cover
+    M, C = x.shape
+    total, squares = sums[0], sums[1]
+    for m in range(M):
+        for c in range(C):
+            d = x[m, c] - origin[c]
+            total[c] += d
+            squares[c] += d * d
+
+
+@njit(void(_rows, _rows, _row, _row, _row), **_compile)
+def batch_norm_scale(
+    x: np.ndarray, y: np.ndarray, mean: np.ndarray, scale: np.ndarray, shift: np.ndarray
+) -> None:  # pragma: no cover
+    M, C = x.shape
+    for m in range(M):
+        for c in range(C):
+            y[m, c] = (x[m, c] - mean[c]) * scale[c] + shift[c]
+
+
+@njit(void(_rows, _rows, _exact_row, _sums), **_compile)
+def batch_norm_grad_sums(x: np.ndarray, dy: np.ndarray, mean: np.ndarray, sums: np.ndarray) -> None:  # pragma: no cover
+    M, C = x.shape
+    total, along = sums[0], sums[1]
+    for m in range(M):
+        for c in range(C):
+            total[c] += dy[m, c]
+            along[c] += dy[m, c] * (x[m, c] - mean[c])
+
+
+@njit(void(_rows, _rows, _rows, _row, _row, _row, _row), **_compile)
+def batch_norm_input_grad(
+    x: np.ndarray, dy: np.ndarray, dx: np.ndarray, mean: np.ndarray, constant: np.ndarray, slope: np.ndarray,
+    scale: np.ndarray,
+) -> None:  # fmt: skip  # pragma: no cover
+    M, C = x.shape
+    for m in range(M):
+        for c in range(C):
+            dx[m, c] = (dy[m, c] - constant[c] - (x[m, c] - mean[c]) * slope[c]) * scale[c]
+
+
+@njit(void(_rows, _rows, _rows, _rows, _row, _row, float64), fastmath={"reassoc"}, **_compile)
+def layer_norm_rows(
+    x: np.ndarray, y: np.ndarray, mean: np.ndarray, r: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float
+) -> None:  # pragma: no cover
+    M, D = x.shape
+    for m in range(M):
+        total = squares = 0.0
+        for d in range(D):
+            total += x[m, d]
+        centre = total / D
+        for d in range(D):
+            squares += (x[m, d] - centre) ** 2
+        mean[m, 0] = centre
+        r[m, 0] = 1 / np.sqrt(squares / D + eps)
+        for d in range(D):
+            y[m, d] = (x[m, d] - mean[m, 0]) * r[m, 0] * w[d] + b[d]
+
+
+@njit(void(_rows, _rows, _rows, _rows, _rows, _row, _sums), fastmath={"reassoc"}, **_compile)
+def layer_norm_rows_grad(
+    x: np.ndarray, dy: np.ndarray, dx: np.ndarray, mean: np.ndarray, r: np.ndarray, w: np.ndarray, sums: np.ndarray
+) -> None:  # pragma: no cover
+    M, D = x.shape
+    db, dw = sums[0], sums[1]
+    for m in range(M):
+        total = along = 0.0
+        for d in range(D):
+            z = float64((x[m, d] - mean[m, 0]) * r[m, 0])
+            db[d] += dy[m, d]
+            dw[d] += dy[m, d] * z
+            total += dy[m, d] * w[d]
+            along += dy[m, d] * w[d] * z
+        constant, slope = float32(total / D), float32(along / D)
+        for d in range(D):
+            dx[m, d] = (dy[m, d] * w[d] - constant - (x[m, d] - mean[m, 0]) * r[m, 0] * slope) * r[m, 0]
