@@ -32,7 +32,8 @@ def test_import_time(tmp_path):
 def test_submodules_are_attributes():
     code = (
         "import tinygrad_mnist as tg; tg.nn.functional; tg.optim.lr_scheduler; tg.utils.data.DataLoader;"
-        "tg.datasets.MNIST; tg.transforms.Compose; tg.models; tg.autograd.Function; tg.cuda.is_available();"
+        "tg.datasets.MNIST; tg.transforms.Compose; tg.models; tg.finetune; tg.autograd.Function;"
+        "tg.cuda.is_available();"
         "print(tg.tensor([1.0]), tg.float32, tg.get_num_threads() > 0)"
     )
     assert run(code).stdout == "tensor([1.]) float32 True\n"

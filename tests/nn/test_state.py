@@ -160,6 +160,8 @@ def test_gray_images_and_colour_weights(here, there):
         model.load_state_dict(state)
     with pytest.raises(RuntimeError, match=both_ways_out + r"\nskip_mismatched=True leaves"):
         net(here, 7).load_state_dict(state)
+    with pytest.raises(RuntimeError, match=r"mis-shaped  weight .*\nskip_mismatched=True leaves"):
+        nn.Conv2d(here, 4, 3).load_state_dict(nn.Conv2d(there, 4, 5).state_dict())
     images = tg.ones(2, there, 4, 4)
     with pytest.raises(RuntimeError, match=rf"adapt_first_conv\(model, {there}\)\) or transforms\.Grayscale\({here}\)"):
         model(images)

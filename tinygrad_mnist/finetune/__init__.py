@@ -1,0 +1,16 @@
+"""What fine-tuning needs besides training: freezing, new heads, and learning rates by depth.
+
+    model = models.resnet18(weights="IMAGENET1K_V1")
+    finetune.adapt_first_conv(model, 1)
+    finetune.replace_head(model, 10)
+    optimizer = optim.AdamW(finetune.param_groups(model, lr=1e-3, weight_decay=0.05, layer_decay=0.7))
+"""
+
+from .adapt import adapt_first_conv, cached_features, find_head, replace_head
+from .depth import layers, param_groups, unfreeze_last
+from .freeze import freeze, unfreeze
+
+__all__ = [
+    "adapt_first_conv", "cached_features", "find_head", "freeze", "layers", "param_groups", "replace_head", "unfreeze",
+    "unfreeze_last",
+]  # fmt: skip
