@@ -23,13 +23,13 @@ SOURCES = Path(__file__).parent.parent
 THREADS = 256  # of a block
 MAX_ELEMENTS = 2**31 - 1  # kernels count with 32 bits
 
-C_NAMES = {
+C_NAMES: dict[np.dtype, str] = {
     np.dtype(np.float16): "__half", np.dtype(np.float32): "float", np.dtype(np.float64): "double",
     np.dtype(np.uint8): "unsigned char", np.dtype(np.int8): "signed char", np.dtype(np.int16): "short",
     np.dtype(np.int32): "int", np.dtype(np.int64): "long long", np.dtype(np.uint32): "unsigned",
     np.dtype(np.bool_): "bool",
 }  # fmt: skip
-DTYPES = {name: dtype for dtype, name in C_NAMES.items()}
+DTYPES: dict[str, np.dtype] = {name: dtype for dtype, name in C_NAMES.items()}
 
 
 class Parameter(NamedTuple):
@@ -120,7 +120,7 @@ def launch(file: str, name: str, dtype: np.dtype, work: int, *arguments: Any, pe
 def _check(kernel: str, parameter: Parameter, argument: Any, dtype: np.dtype, device: int) -> Any:
     """`argument` as CuPy hands it on unchanged, or an error that says what does not fit."""
     where = f"{kernel}: argument {parameter.name}"
-    wanted = dtype if parameter.type == "T" else DTYPES.get(parameter.type)
+    wanted: Any = dtype if parameter.type == "T" else DTYPES.get(parameter.type)
     if parameter.type == "Fault":
         return argument
     if parameter.pointer:

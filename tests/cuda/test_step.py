@@ -4,6 +4,7 @@ from typing import Any
 
 import cuda_on_cpu
 import numpy as np
+import pytest
 
 import tinygrad_mnist as tg
 from tinygrad_mnist import models, optim
@@ -14,7 +15,7 @@ def trainer(device: str, optimizer: Any = optim.SGD, dtype: str = "float32", **o
     """A function that makes a training step and returns its loss."""
     tg.manual_seed(0)
     rng = np.random.default_rng(0)
-    model = models.cnn().to(device, np.dtype(dtype))
+    model = models.cnn(dropout1=0.25, dropout2=0.5).to(device, np.dtype(dtype))
     steps = optimizer(model.parameters(), **options)
     batches = [
         (
@@ -74,3 +75,11 @@ def test_a_step_gives_its_memory_back(counters: cuda_on_cpu.Counters) -> None:
     for i in range(3):
         step(i)
     assert counters.memory_used == used
+
+
+def test_a_batch_that_does_not_fit_says_which_would(counters: cuda_on_cpu.Counters) -> None:
+    step = trainer("cuda", lr=0.05)
+    step(0)
+    counters.memory_limit = counters.memory_used + 2**19
+    with pytest.raises(tg.cuda.OutOfMemoryError, match="tried to allocate .* This batch has 4 images: try 2"):
+        step(1)

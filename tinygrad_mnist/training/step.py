@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..autograd import no_grad
+from ..backend import OutOfMemoryError
 from ..nn import Module
 from ..nn import functional as F
 from ..tensor import Tensor
@@ -22,10 +23,14 @@ def train_step(
     """
     device = _device(model)
     optimizer.zero_grad()
-    outputs = model(inputs.to(device))
-    loss = loss_fn(outputs, targets.to(device))
-    loss.backward()
-    optimizer.step()
+    try:
+        outputs = model(inputs.to(device))
+        loss = loss_fn(outputs, targets.to(device))
+        loss.backward()
+        optimizer.step()
+    except OutOfMemoryError as error:
+        images = len(inputs)
+        raise OutOfMemoryError(f"{error}. This batch has {images} images: try {max(1, images // 2)}") from error
     return loss.detach(), outputs.detach()  # type: ignore[return-value]  # Tensors, as they were
 
 
