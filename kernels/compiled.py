@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import sys
 from types import ModuleType
+from typing import Any
 
 _allowed = True
 
@@ -22,7 +23,7 @@ def use_compiled(allowed: bool) -> bool:
     return before
 
 
-def load(name: str) -> ModuleType | None:
+def load(name: str) -> Any:
     """The module of compiled kernels `name`; None if they may not be used or Numba is not installed."""
     return _load(name) if _allowed and _numba_is_installed() else None
 

@@ -15,6 +15,7 @@ Numba is installed, float32 goes to `conv_direct` instead.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -167,5 +168,5 @@ def conv2d_weight_grad(
                 dw[g] += cols.reshape(-1, K).T @ dy[images, ..., g * OG : (g + 1) * OG].reshape(-1, OG)
         return dw
 
-    dw = sum(for_blocks(run, dy.shape[0]))
+    dw: Any = sum(for_blocks(run, dy.shape[0]))
     return dw.reshape(groups, KH, KW, CG, OG).transpose(0, 4, 3, 1, 2).reshape(w_shape)

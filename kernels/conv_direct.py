@@ -8,7 +8,7 @@ back through it while it is copied to where the product reads it.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -145,7 +145,7 @@ def conv2d_weight_grad(
             code.weight_grad(xg, frame, dyg, out, choice, undo, OW, patch, stride[1] * C, lines, OW, dw[g])
         return dw
 
-    dw = sum(for_blocks(images, N))
+    dw: Any = sum(for_blocks(images, N))
     dw = dw.transpose(0, 1, 3, 2).reshape(groups, -1, len(patch))[:, :OG, : KH * KW * C]  # (G, O/G, KH KW C)
     return np.ascontiguousarray(dw.reshape(O, KH, KW, C).transpose(0, 3, 1, 2))
 
@@ -160,7 +160,8 @@ def conv2d_bias_grad(dy: np.ndarray, fused: Fused | None = None) -> np.ndarray:
         code.bias_grad(part, part if fused is None else nhwc(fused.y[start:stop]), int(fused is not None), db)
         return db
 
-    return sum(for_blocks(images, dy.shape[0]))
+    total: Any = sum(for_blocks(images, dy.shape[0]))
+    return total
 
 
 def flat_index(pooled: Fused) -> np.ndarray:
@@ -178,7 +179,7 @@ _NO_CHOICE = np.zeros((1, 1, 1, 1), np.uint8)
 
 def nhwc(x: np.ndarray) -> np.ndarray:
     """x (N, C, H, W) as a contiguous (N, H, W, C) array; a view where it lies so already."""
-    x = np.require(x.transpose(0, 2, 3, 1), requirements="AW")
+    x = np.require(x.transpose(0, 2, 3, 1), requirements=["A", "W"])
     if x.flags.c_contiguous or x.dtype != np.float32:
         return np.ascontiguousarray(x)
     y = np.empty(x.shape, x.dtype)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ BLOCK = 16384  # elements: 64 KB in float32, so that the four or five blocks of 
 
 def blocks(g: np.ndarray, *updated: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
     """The arrays, flat and at most BLOCK elements at a time; what is written into all but the first is kept."""
-    flags = [["readonly"]] + [["readwrite"]] * len(updated)
+    flags: Any = [["readonly"]] + [["readwrite"]] * len(updated)
     with np.nditer(
         [g, *updated], ["external_loop", "buffered", "zerosize_ok"], flags, order="K", buffersize=BLOCK
     ) as walk:

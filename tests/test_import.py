@@ -21,14 +21,6 @@ def test_nothing_optional_is_imported_and_nothing_printed():
     assert (found.stdout, found.stderr) == ("[]\n", "")
 
 
-def test_import_time(tmp_path):
-    """At most 0.15 s more than NumPy, the best of five runs, compiled to bytecode as Python does by default."""
-    code = "import time, numpy; start = time.perf_counter(); import tinygrad_mnist; print(time.perf_counter() - start)"
-    bytecode = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
-    run(code, **bytecode)
-    assert min(float(run(code, **bytecode).stdout) for _ in range(5)) < 0.15
-
-
 def test_submodules_are_attributes():
     code = (
         "import tinygrad_mnist as tg; tg.nn.functional; tg.optim.lr_scheduler; tg.utils.data.DataLoader;"

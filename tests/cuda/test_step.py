@@ -81,5 +81,5 @@ def test_a_batch_that_does_not_fit_says_which_would(counters: cuda_on_cpu.Counte
     step = trainer("cuda", lr=0.05)
     step(0)
     counters.memory_limit = counters.memory_used + 2**19
-    with pytest.raises(tg.cuda.OutOfMemoryError, match="tried to allocate .* This batch has 4 images: try 2"):
+    with pytest.raises(tg.cuda.OutOfMemoryError, match=r"tried to allocate .* This batch has 4 images: try 2"):
         step(1)

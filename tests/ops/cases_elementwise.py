@@ -83,7 +83,9 @@ CASES = [
     case("where", np.array([True, False]), call=lambda m, c: m.where(c, 1, 0), expected=[1, 0]),
     case("lerp", (2, 3), (2, 3), (2, 3)),
     case("lerp", (2, 3), (2, 3), call=lambda m, x, y: m.lerp(x, y, 0.3)),
-    case("masked", (2, 3), ours=lambda x: ops.masked(x, x.xp.eye(2, 3, dtype=bool)), expected=lambda x: np.eye(2, 3) * x),
+    case(
+        "masked", (2, 3), ours=lambda x: ops.masked(x, x.xp.eye(2, 3, dtype=bool)), expected=lambda x: np.eye(2, 3) * x
+    ),
     case(
         "masked",
         np.array([np.nan, np.inf]),
