@@ -83,6 +83,7 @@ def test_distributions():
     counts = tg.randint(4, (n,), generator=g).bincount(minlength=4) / n
     assert (counts - 0.25).abs().max() < tolerance * 0.44
     picked = tg.multinomial(tg.tensor([1.0, 0.0, 3.0]), n, True, generator=g).bincount(3) / n
+    assert abs(np.mean([g.beta(2.0, 6.0) for _ in range(10_000)]) - 0.25) < 0.05 * 0.145  # its standard deviation
     assert picked[1] == 0
     assert abs(picked[2].item() - 0.75) < tolerance * 0.44
 

@@ -71,6 +71,10 @@ class Generator:
         """int64 numbers in [0, low), or in [low, high)."""
         return self._numpy.integers(low, high, size)
 
+    def beta(self, a: float, b: float) -> float:
+        """A number in [0, 1] of mean a / (a + b), from the Beta distribution."""
+        return float(self._numpy.beta(a, b))
+
     def permutation(self, n: int) -> np.ndarray:
         """0 to n - 1 in random order (int64)."""
         return self._numpy.permutation(n)
