@@ -129,8 +129,10 @@ def batch_norm_scale(x: Array, y: Array, mean: Array, scale: Array, shift: Array
 
 def batch_norm_grad_sums(x: Array, dy: Array, mean: Array, sums: Array) -> None:
     """sums (2, C) += the sums of dy and of dy (x - mean), in float64."""
-    sums[0] += _channel_sum(dy.astype(np.float64))
-    sums[1] += _channel_sum((x - mean) * dy)
+    d = dy.astype(np.float64)
+    sums[0] += _channel_sum(d)
+    d *= x - mean
+    sums[1] += _channel_sum(d)
 
 
 def batch_norm_input_grad(

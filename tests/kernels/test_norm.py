@@ -27,9 +27,9 @@ LAYOUTS = {
     "strided": lambda a: np.repeat(channels_last(a), 2, axis=0)[::2],
     "reversed": lambda a: a[..., ::-1],
 }
-SHAPES = [(7, 3), (2, 1, 3, 3), (1, 3, 2, 5), (3, 5, 7), (3, 17, 5, 4), (2, 33, 3, 2, 2), (5, 40, 30, 21)]
+SHAPES = [(7, 3), (2, 1, 3, 3), (1, 3, 2, 5), (3, 5, 7), (3, 17, 5, 4), (2, 33, 3, 2, 2), (9, 40, 30, 21)]
 LARGE = SHAPES[-1]
-assert np.prod(LARGE) > SMALL  # more than one thread
+assert np.prod(LARGE) > SMALL  # more than one thread, and more than one piece for each
 TOLERANCE = {np.float32: 2e-6, np.float64: 1e-13}  # of the largest number
 
 
@@ -58,6 +58,10 @@ def batch_norm_all(x, w, b, dy):
     return (y, *kernels.batch_norm_grad(dy, x, w, mean, var, 1e-3))
 
 
+def torch_batch_norm(x, *parameters):
+    return F.batch_norm(x, None, None, *parameters, training=True, eps=1e-3)
+
+
 def layer_norm_all(x, w, b, dy):
     y, mean, r = kernels.layer_norm(x, w, b, 1e-3)
     return (y, *kernels.layer_norm_grad(dy, x, w, mean, r))
@@ -75,7 +79,7 @@ def draw(rng, shape, width, dtype, layout="contiguous"):
 def test_batch_norm_agrees_with_pytorch(shape, layout, dtype, weights, path, rng):
     x, w, b, dy = draw(rng, shape, shape[1], dtype, layout)
     w, b = (None if weights == "none" else w), (b if weights == "both" else None)
-    agree(batch_norm_all(x, w, b, dy), lambda *a: F.batch_norm(a[0], None, None, *a[1:], True, eps=1e-3), (x, w, b), dy)
+    agree(batch_norm_all(x, w, b, dy), torch_batch_norm, (x, w, b), dy)
     _, mean, var = kernels.batch_norm(x, w, b, 1e-3)
     axes = 0, *range(2, x.ndim)
     close(mean, x.mean(axis=axes, dtype=np.float64), 1e-13)
@@ -87,7 +91,7 @@ def test_batch_norm_agrees_with_pytorch(shape, layout, dtype, weights, path, rng
 def test_batch_norm_with_any_number_of_threads(shape, layout, path, threads, rng):
     x, w, b, dy = draw(rng, shape, shape[1], np.float32, layout)
     results = batch_norm_all(x, w, b, dy)
-    agree(results, lambda *a: F.batch_norm(a[0], None, None, *a[1:], True, eps=1e-3), (x, w, b), dy)
+    agree(results, torch_batch_norm, (x, w, b), dy)
     for first, again in zip(results, batch_norm_all(x, w, b, dy), strict=True):
         np.testing.assert_array_equal(first, again)
 
@@ -97,7 +101,21 @@ def test_batch_norm_with_any_number_of_threads(shape, layout, path, threads, rng
 def test_gradient_in_another_layout(x_layout, dy_layout, path, threads, rng):
     x, w, b, dy = draw(rng, LARGE, LARGE[1], np.float32, x_layout)
     dy = np.broadcast_to(np.float32(3), LARGE) if dy_layout == "broadcast" else LAYOUTS[dy_layout](dy.copy("C"))
-    agree(batch_norm_all(x, w, b, dy), lambda *a: F.batch_norm(a[0], None, None, *a[1:], True, eps=1e-3), (x, w, b), dy)
+    agree(batch_norm_all(x, w, b, dy), torch_batch_norm, (x, w, b), dy)
+
+
+def unaligned(a):
+    memory = np.zeros(a.nbytes + 1, np.uint8)[1:].view(a.dtype).reshape(a.shape)
+    memory[...] = a
+    return memory
+
+
+@pytest.mark.parametrize("change", [np.asfortranarray, unaligned])
+def test_rows_that_compiled_code_must_copy(change, path, rng):
+    plain_x, w, b, plain_dy = draw(rng, (7, 3), 3, np.float32)
+    for x, dy in [(plain_x, change(plain_dy)), (change(plain_x), plain_dy)]:
+        agree(batch_norm_all(x, w, b, dy), torch_batch_norm, (x, w, b), dy)
+        agree(layer_norm_all(x, w, b, dy), lambda x, *p: F.layer_norm(x, (3,), *p, eps=1e-3), (x, w, b), dy)
 
 
 def test_results_keep_the_layout(path, rng):
