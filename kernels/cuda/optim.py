@@ -47,9 +47,9 @@ def _launch(
     flat = [[contiguous(a) for a in list_] for list_ in lists]
     for k, list_ in enumerate(flat):
         for i, a in enumerate(list_):
-            if a.dtype != dtype or a.size != flat[0][i].size:
+            if a.dtype != dtype or a.size != flat[1][i].size:
                 found = f"list {k} has {a.dtype} with {a.size} elements"
-                raise LaunchError(f"{kernel}: expected {dtype} with {flat[0][i].size} elements, {found}")
+                raise LaunchError(f"{kernel}: expected {dtype} with {flat[1][i].size} elements, {found}")
             table["arrays"][k, i] = a.data.ptr
     for k, values in enumerate(scales):
         table["scales"][k, : len(values)] = values

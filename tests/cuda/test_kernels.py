@@ -11,6 +11,7 @@ from cuda_on_cpu.compiler import SANITIZERS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tinygrad_mnist.kernels import cuda
+from tinygrad_mnist.kernels.cuda.launch import LaunchError
 
 from tinygrad_mnist import kernels
 
@@ -286,3 +287,50 @@ def test_sample(dtype: Any, fill: Any) -> None:
     if np.dtype(dtype).kind == "f":
         assert_same("sample", x, u, v, False, fill, terms=100)
         assert_same("sample", x, u.astype(np.float32), v.astype(np.float32), False, fill, terms=10000)
+
+
+def test_channel_affine() -> None:
+    rng = np.random.default_rng(0)
+    x, w, b = (rng.standard_normal(shape) for shape in ((2, 3, 4, 5), (3,), (3,)))
+    assert_same("channel_affine", x, w, b)
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_fused_convolution_is_that_of_its_parts(step: int) -> None:
+    """ReLU (1) and 2x2 pooling (2) as the convolution's epilogue, and the gradients before them."""
+    direct, rng = cuda.conv_direct, np.random.default_rng(0)
+    x, w, b = (cupy.asarray(rng.standard_normal(shape)) for shape in ((2, 2, 7, 6), (3, 2, 3, 3), (3,)))
+    geometry = (1, 1), (0, 0), (1, 1), 1
+    before = cuda.conv2d(x, w, b, *geometry)
+    y = cuda.relu(before) if step else before
+    fused = direct.conv2d(x, w, b, *geometry, step)
+    if step == 2:
+        y, index = cuda.max_pool2d(y, *direct.WINDOW, False)
+        assert (direct.flat_index(fused) == index).all()
+    assert (fused.y == y).all()
+    assert fused.conv_shape == before.shape
+    if step:
+        g = dy = cupy.asarray(rng.standard_normal(y.shape))
+        g = cuda.relu_grad(g, y)
+        if step == 2:
+            g = cuda.max_pool2d_input_grad(g, index, before.shape, *direct.WINDOW)
+        assert (
+            direct.conv2d_input_grad(dy, w, x.shape, *geometry, fused)
+            == cuda.conv2d_input_grad(g, w, x.shape, *geometry)
+        ).all()
+        assert (
+            direct.conv2d_weight_grad(dy, x, w.shape, *geometry, fused)
+            == cuda.conv2d_weight_grad(g, x, w.shape, *geometry)
+        ).all()
+        assert (direct.conv2d_bias_grad(dy, fused) == g.sum(axis=(0, 2, 3))).all()
+
+
+def test_a_parameter_that_is_not_contiguous_is_updated_too() -> None:
+    p, g = cupy.ones((3, 4)).T, cupy.arange(12.0).reshape(4, 3)
+    cuda.sgd([p], [g], [], 0.5, 0.0, 0.0, 0.0, False, False)
+    assert p.tolist() == (1 - 0.5 * np.arange(12.0).reshape(4, 3)).tolist()
+
+
+def test_lists_that_do_not_fit_together_are_refused() -> None:
+    with pytest.raises(LaunchError, match="sgd: expected float64 with 2 elements, list 0 has float64 with 3 elements"):
+        cuda.sgd([cupy.ones(2)], [cupy.ones(3)], [], 0.5, 0.0, 0.0, 0.0, False, False)

@@ -46,6 +46,12 @@ def test_strided_array(x):
         relu(x[::2], x, 4)
 
 
+def test_array_of_another_device(x, monkeypatch):
+    monkeypatch.setattr(cp.cuda.runtime, "getDevice", lambda: 1)
+    with pytest.raises(LaunchError, match="argument x is on cuda:0, the current device is cuda:1"):
+        relu(x, x, 4)
+
+
 @pytest.mark.parametrize("n", [4.0, "4", None])
 def test_scalar_type(x, n):
     with pytest.raises(LaunchError, match=f"relu: argument n must be an integer, got {type(n).__name__}"):
