@@ -15,7 +15,7 @@ from .warp import ElasticTransform, RandomAffine, RandomPerspective, RandomRotat
 
 __all__ = [
     "CenterCrop", "Compose", "ConvertImageDtype", "CutMix", "ElasticTransform", "GaussianBlur", "Grayscale",
-    "InterpolationMode", "Lambda", "MixUp", "Normalize", "PILToTensor", "Pad", "RandomAffine", "RandomApply", "RandomCrop",
-    "RandomErasing", "RandomHorizontalFlip", "RandomPerspective", "RandomResizedCrop", "RandomRotation", "RandomVerticalFlip",
-    "Resize", "ToTensor",
+    "InterpolationMode", "Lambda", "MixUp", "Normalize", "PILToTensor", "Pad", "RandomAffine", "RandomApply",
+    "RandomCrop", "RandomErasing", "RandomHorizontalFlip", "RandomPerspective", "RandomResizedCrop", "RandomRotation",
+    "RandomVerticalFlip", "Resize", "ToTensor",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import creation, dtypes
+from .. import dtypes, ops
 from ..random import Generator, default_generator
 from ..tensor import Tensor
 
@@ -52,11 +52,7 @@ class _Mix:
             )
         if C is None:
             raise ValueError(f"{name}: classes as integers need num_classes=..., to become probabilities")
-        one_hot: Any = labels.unsqueeze(1) == creation.arange(C, device=labels.device)
-        if not one_hot.any(1).all():
-            low, high = labels.min().item(), labels.max().item()
-            raise ValueError(f"{name}: expected classes 0 to {C - 1}, got {low} to {high}")
-        return one_hot.to(dtypes.get_default_dtype())
+        return ops.one_hot(labels, C).to(dtypes.get_default_dtype())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(alpha={self.alpha}, num_classes={self.num_classes})"
@@ -69,7 +65,8 @@ class MixUp(_Mix):
     it returns for F.cross_entropy. Sources: https://arxiv.org/abs/1710.09412,
     https://docs.pytorch.org/vision/stable/generated/torchvision.transforms.v2.MixUp.html
 
-    >>> x, y = creation.ones(2, 1, 4, 4), creation.tensor([0, 1])
+    >>> from tinygrad_mnist import ones, tensor
+    >>> x, y = ones(2, 1, 4, 4), tensor([0, 1])
     >>> mixed, probabilities = MixUp(num_classes=3)(x, y)
     >>> probabilities.shape, probabilities.sum(1)
     (Size([2, 3]), tensor([1., 1.]))
