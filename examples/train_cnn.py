@@ -143,13 +143,15 @@ parser = argparse.ArgumentParser(
     formatter_class=argparse.RawDescriptionHelpFormatter,
     allow_abbrev=False,
 )
+# The defaults are the best of ten settings by their loss on the last 5,000 training images, held out for that; the test
+# images chose nothing.
 parser.add_argument("--backend", choices=["numpy", "cupy"], default="numpy", help="where to compute (default: numpy)")
 parser.add_argument("--epochs", type=number(int, 1), default=2, help="(default: %(default)s)")
 parser.add_argument("--batch-size", type=number(int, 1), default=64, help="(default: %(default)s)")
 parser.add_argument("--test-batch-size", type=number(int, 1), default=1000, help="(default: %(default)s)")
-parser.add_argument("--lr", type=number(float, 1e-12), default=0.1, help="highest learning rate (default: %(default)s)")
+parser.add_argument("--lr", type=number(float, 1e-12), default=0.05, help="the highest (default: %(default)s)")
 parser.add_argument("--momentum", type=number(float, 0, 1), default=0.9, help="(default: %(default)s)")
-parser.add_argument("--weight-decay", type=number(float, 0), default=0.0, help="(default: %(default)s)")
+parser.add_argument("--weight-decay", type=number(float, 0), default=0.001, help="(default: %(default)s)")
 parser.add_argument("--seed", type=number(int, 0, 2**63 - 1), default=1, help="(default: %(default)s)")
 parser.add_argument("--threads", type=number(int, 1), help="(default: OMP_NUM_THREADS, or all cores)")
 parser.add_argument("--data-dir", type=folder, help="folder with MNIST's files (default: those in the package)")

@@ -74,11 +74,13 @@ def test_sizes() -> None:
 
 
 def test_dropout_acts_in_training_only() -> None:
-    model, x = models.cnn(), tg.rand(2, 1, 28, 28)
-    assert not model(x).allclose(model(x))
-    model.eval()
-    assert model(x).tolist() == model(x).tolist()
-    plain = models.cnn(dropout1=0, dropout2=0)
+    x = tg.rand(2, 1, 28, 28)
+    for rates in [(0.5, 0.0), (0.0, 0.5)]:
+        model = models.cnn(10, 1, *rates)
+        assert not model(x).allclose(model(x))
+        model.eval()
+        assert model(x).tolist() == model(x).tolist()
+    plain = models.cnn()
     assert plain(x).tolist() == plain(x).tolist()
 
 
