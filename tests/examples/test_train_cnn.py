@@ -375,8 +375,12 @@ def test_divergence_stops_and_names_the_last_checkpoint(command: list[Any], tmp_
 
 
 def test_accuracy_floor(tmp_path: Path) -> None:
-    """One epoch on 5,000 real images, tested on 10,000."""
-    code, out, _ = run([sys.executable, SCRIPT, "--epochs", "1", "--limit-train", "5000"], tmp_path)
+    """One epoch on 5,000 real images, tested on 10,000: 95.4 and 95.7 % with two seeds.
+
+    With the gradient of conv2 (fc1) set to 0 it was 93.1 and 92.5 % (89.7 and 89.9 %).
+    """
+    flags = ["--epochs", "1", "--limit-train", "5000", "--batch-size", "16", "--lr", "0.02"]
+    code, out, _ = run([sys.executable, SCRIPT, *flags], tmp_path)
     assert code == 0
     accuracy = float(out.splitlines()[-1].split()[2])
-    assert accuracy >= 95.0
+    assert accuracy >= 94.5

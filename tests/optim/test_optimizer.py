@@ -266,6 +266,13 @@ def test_a_numpy_learning_rate_does_not_widen():
     assert p.tolist() == q.tolist()
 
 
+def test_an_overflow_is_a_result_and_no_warning():
+    p = nn.Parameter(tg.tensor([1e30]))
+    p.grad = tg.tensor([1e30])
+    optim.SGD([p], lr=1e30).step()
+    assert p.tolist() == [-np.inf]
+
+
 def test_repr():
     text = repr(optim.SGD([("w", tg.zeros(1))], lr=0.5))
     assert text.startswith("SGD (\nParameter Group 0\n    dampening: 0\n    lr: 0.5\n")

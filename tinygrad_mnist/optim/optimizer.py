@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from .. import backend, creation
 from ..autograd import enable_grad
 from ..tensor import Tensor
@@ -91,7 +93,8 @@ class Optimizer:
                     _check_gradient(p, group, i)
                     by_device.setdefault(p.kernels, []).append(p)
             for kernels, params in by_device.items():
-                self._update(kernels, params, group)
+                with np.errstate(all="ignore"):  # as in PyTorch, inf and NaN are results, not warnings
+                    self._update(kernels, params, group)
                 for p in params:
                     p.version[0] += 1  # so that a gradient that needs the old values notices
         self._has_stepped = True
