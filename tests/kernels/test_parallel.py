@@ -117,6 +117,12 @@ def test_default_is_omp_num_threads_or_all_cpus(value, expected):
     assert int(result.stdout) == (expected or len(os.sched_getaffinity(0)))
 
 
+@pytest.mark.parametrize(("asked", "threads"), [("3", 3), ("1", 1)])
+def test_the_users_number_of_threads(monkeypatch, asked, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert parallel._default_threads() == threads
+
+
 def test_systems_without_affinity_count_their_cpus(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delattr(os, "sched_getaffinity")
