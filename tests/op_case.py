@@ -68,9 +68,9 @@ def case(
     if call is not None:
         ours, theirs = (lambda *xs: call(ops, *xs)), (lambda *xs: call(Torch(), *xs))
     elif ours is None:
-        ours = lambda *xs: getattr(ops, name)(*xs, **options)  # noqa: E731
+        ours = lambda *xs: getattr(ops, name)(*xs, **options)  # noqa: E731  (one line a case)
         if theirs is None and hasattr(Torch(), name):
-            theirs = lambda *xs: getattr(Torch(), name)(*xs, **options)  # noqa: E731
+            theirs = lambda *xs: getattr(Torch(), name)(*xs, **options)  # noqa: E731  (one line a case)
     arrays = tuple(normal(*x) if isinstance(x, tuple) else np.asarray(x) for x in inputs)
     return Case(name, ours, theirs, arrays, expected, grad, kinks, second, covers)
 

@@ -78,7 +78,7 @@ def committed() -> set[Kernel]:
     """The rows of resources.csv."""
     with TABLE.open() as f:
         rows = list(csv.reader(f))[1:]
-    return {Kernel(*row[:3], *map(int, row[3:])) for row in rows}  # type: ignore[arg-type]
+    return {Kernel(*row[:3], *map(int, row[3:])) for row in rows}  # type: ignore[arg-type]  # a row's length is the table's
 
 
 if __name__ == "__main__":
