@@ -18,6 +18,7 @@ from typing import Any
 import hypothesis.extra.numpy as arrays_of
 import numpy as np
 import pytest
+import safetensors
 import safetensors.numpy
 import safetensors.torch
 import torch
@@ -420,3 +421,40 @@ def test_kill_during_saves(tmp_path: Path, rng: np.random.Generator) -> None:
         known = state["count"]
     save({}, path)
     assert list(tmp_path.iterdir()) == [path]
+
+
+# -------------------------------------------------------------------------------------------------------- metadata
+
+
+def test_words_about_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save(STATE, path, metadata={"model": "lenet5", "method": "supervised"})
+    found = checkpoint.load_metadata(path)
+    assert (found["model"], found["method"]) == ("lenet5", "supervised")
+    assert found["library_version"]
+    assert found["date"].startswith("2")
+    with safetensors.safe_open(path, "numpy") as file:
+        assert file.metadata() == found
+    assert same(load(path), STATE)
+
+
+def test_changed_words_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save(STATE, path, metadata={"model": "lenet5"})
+    path.write_bytes(path.read_bytes().replace(b"lenet5", b"lenet6"))
+    with pytest.raises(CheckpointError, match="damaged"):
+        load(path)
+
+
+@pytest.mark.parametrize("word", ["format", "date", "structure", checkpoint.CHECKSUM])
+def test_words_that_the_format_needs(word: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"'{word}' is the file format's own"):
+        save(STATE, tmp_path / "w", metadata={word: "x"})
+    assert not (tmp_path / "w").exists()
+
+
+def test_metadata_that_there_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'torch' has no metadata"):
+        save(STATE, tmp_path / "w", format="torch", metadata={"model": "lenet5"})
+    safetensors.numpy.save_file({"a": np.zeros(1)}, tmp_path / "plain")
+    assert checkpoint.load_metadata(tmp_path / "plain") == {}

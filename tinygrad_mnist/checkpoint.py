@@ -30,6 +30,7 @@ try:
 except ImportError:  # Windows, where folders can be neither locked nor synced
     fcntl = None  # type: ignore[assignment]
 
+File = str | os.PathLike[str] | BinaryIO
 FORMAT, FORMAT_VERSION = "tinygrad_mnist", 1
 CHECKSUM = "tinygrad_mnist_checksum"
 DTYPES = {
@@ -52,10 +53,12 @@ class CheckpointError(RuntimeError):
     """A file is not a checkpoint, or no longer a whole one; the message names it and says what to do."""
 
 
-def save(obj: Any, f: str | os.PathLike[str] | BinaryIO, *, format: str = "safetensors") -> None:
+def save(obj: Any, f: File, *, format: str = "safetensors", metadata: Mapping[str, str] | None = None) -> None:
     """Write `obj` to the file `f` (a path, or something with `write`), durably.
 
-    With format="torch", which takes a state dict {name: tensor} only, `torch.load(f, weights_only=True)` reads it.
+    `metadata` are words about it, such as {"model": "resnet18"}, beside the version and the date that the file's
+    metadata has anyway: see `load_metadata`. With format="torch", which takes a state dict {name: tensor} and no
+    metadata, `torch.load(f, weights_only=True)` reads it.
 
     `obj` is made of dicts, lists and tuples that hold tensors (of any library), NumPy arrays, numbers, strings,
     bools and None. Tensors that share memory are stored each on its own. A path gets the new content all at once
@@ -71,14 +74,16 @@ def save(obj: Any, f: str | os.PathLike[str] | BinaryIO, *, format: str = "safet
     """
     if format not in ("safetensors", "torch"):
         raise ValueError(f"save: expected format 'safetensors' or 'torch', got {format!r}")
-    data = to_bytes(obj) if format == "safetensors" else to_torch_bytes(obj)
+    if format == "torch" and metadata:
+        raise ValueError("save: a file of format 'torch' has no metadata; use safetensors")
+    data = to_bytes(obj, metadata) if format == "safetensors" else to_torch_bytes(obj)
     if hasattr(f, "write"):
         f.write(data)
     else:
         _write_durably(Path(f).resolve(), data)
 
 
-def load(f: str | os.PathLike[str] | BinaryIO) -> Any:
+def load(f: File) -> Any:
     """What `save` wrote to `f` (a path, or something with `read`), with NumPy arrays for its tensors.
 
     Any other safetensors file gives a dict of arrays, a file of torch.save what was in it, if that is tensors and
@@ -91,8 +96,16 @@ def load(f: str | os.PathLike[str] | BinaryIO) -> Any:
     return from_bytes(Path(f).read_bytes(), str(f))
 
 
-def to_bytes(obj: Any) -> bytes:
-    """`obj` as the content of a safetensors file."""
+def load_metadata(f: str | os.PathLike[str]) -> dict[str, str]:
+    """The metadata of a safetensors file: what `save` was given, "library_version", "date", and what else is there.
+
+    Raises CheckpointError, OSError as `load` does.
+    """
+    return _parse(Path(f).read_bytes(), str(f))[1]
+
+
+def to_bytes(obj: Any, extra: Mapping[str, str] | None = None) -> bytes:
+    """`obj` as the content of a safetensors file, with `extra` in its metadata."""
     from importlib.metadata import version
 
     from safetensors.numpy import save as serialize
@@ -102,13 +115,17 @@ def to_bytes(obj: Any) -> bytes:
         structure = _encode(obj, "", arrays)
     except RecursionError as error:
         raise ValueError("save: the object is nested too deeply, or contains itself") from error
-    metadata = {
+    own = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
         "library_version": version("tinygrad_mnist"),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "structure": json.dumps(structure, separators=(",", ":")),
     }
+    taken = [key for key in extra or {} if key in own or key == CHECKSUM]
+    if taken:
+        raise ValueError(f"save: the metadata {taken[0]!r} is the file format's own; use another word")
+    metadata = {**(extra or {}), **own}
     return serialize(arrays, {**metadata, CHECKSUM: _checksum(arrays, metadata)})
 
 

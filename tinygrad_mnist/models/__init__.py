@@ -3,6 +3,7 @@
 from .cnn import CNN, cnn
 from .lenet import LeNet5, lenet5
 from .resnet import CifarResNet, ResNet, resnet18, resnet20, resnet34
+from .strided_cnn import StridedCNN, strided_cnn
 from .vit import VisionTransformer, vit_b_16, vit_tiny
 
 __all__ = [
@@ -10,12 +11,14 @@ __all__ = [
     "CifarResNet",
     "LeNet5",
     "ResNet",
+    "StridedCNN",
     "VisionTransformer",
     "cnn",
     "lenet5",
     "resnet18",
     "resnet20",
     "resnet34",
+    "strided_cnn",
     "vit_b_16",
     "vit_tiny",
 ]

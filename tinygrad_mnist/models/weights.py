@@ -28,11 +28,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinygrad_mnist" / "checkpoints"
 
 
-def load_weights(model: M, weights: str | os.PathLike[str] | None, name: str, progress: bool = True) -> M:
+def load_weights(
+    model: M, weights: str | os.PathLike[str] | None, name: str, progress: bool = True, head: str = ""
+) -> M:
     """`model` with `weights`: None (as it is), a file, an https:// address, or a name such as "IMAGENET1K_V1".
 
-    A download is kept in the cache folder and checked against the hash in its name. Raises ValueError for an
-    unknown name, RuntimeError that lists what does not fit, and what reading or downloading raises.
+    Weights of which none begins with `head`, if that is given, are those of an encoder: the model keeps its head. A
+    download is kept in the cache folder and checked against the hash in its name. Raises ValueError for an unknown
+    name, RuntimeError that lists what does not fit, and what reading or downloading raises.
     """
     if weights is None:
         return model
@@ -50,7 +53,10 @@ def load_weights(model: M, weights: str | os.PathLike[str] | None, name: str, pr
             f"{name}(weights={text!r}): there is no such file; expected a path, an https:// address"
             + (f" or {' or '.join(known)}" if known else "")
         )
-    model.load_state_dict(state_dict_of(load(path), str(path)))
+    state = state_dict_of(load(path), str(path))
+    if head and not any(key.startswith(head) for key in state):
+        state |= {key: value for key, value in model.state_dict().items() if key.startswith(head)}
+    model.load_state_dict(state)
     return model
 
 
