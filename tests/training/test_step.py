@@ -80,3 +80,31 @@ def test_running_mean_by_hand() -> None:
     epoch.take(row)
     epoch.take(row)
     assert (epoch.sums, row.sums) == ((3.0, 2, 3), (0.0, 0, 0))
+
+
+def test_accuracy_of_soft_targets_is_their_probability_for_the_answer() -> None:
+    """As mixup's authors count it: the share of the class that was recognised, of the two that were mixed."""
+    logits = tg.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [0.0, 1.0, 4.0]])
+    soft = tg.tensor([[0.7, 0.3, 0.0], [0.0, 0.25, 0.75], [1.0, 0.0, 0.0]])
+    mean = RunningMean()
+    mean.add(tg.tensor(0.5), logits, soft)
+    mean.read()
+    assert mean.accuracy == pytest.approx((0.7 + 0.25 + 0.0) / 3)
+    hard = RunningMean()
+    hard.add(tg.tensor(0.5), logits, tg.tensor([0, 1, 0]))
+    one_hot = RunningMean()
+    one_hot.add(tg.tensor(0.5), logits, nn.functional.one_hot(tg.tensor([0, 1, 0]), 3).float())
+    assert (hard.read(), hard.sums) == (one_hot.read(), one_hot.sums)
+
+
+def test_a_clipped_step_is_what_torch_does(rng: np.random.Generator, device: str) -> None:
+    ours, theirs = pair_of_models(rng)
+    ours.to(device)
+    x, y = rng.normal(size=(5, 4)).astype("f4"), rng.integers(0, 3, 5)
+    optimizer = optim.SGD([{"params": [p]} for p in ours.parameters()], lr=0.5)
+    their_optimizer = torch.optim.SGD(theirs.parameters(), lr=0.5)
+    train_step(ours, optimizer, tg.from_numpy(x), tg.from_numpy(y), max_grad_norm=0.1)
+    torch.nn.functional.cross_entropy(theirs(torch.from_numpy(x)), torch.from_numpy(y)).backward()
+    assert torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.1) > 0.2
+    their_optimizer.step()
+    np.testing.assert_allclose(ours.weight.detach().cpu().numpy(), theirs.weight.detach().numpy(), rtol=1e-5, atol=1e-6)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,12 +12,13 @@ from .. import random
 from ..checkpoint import CheckpointError
 from ..nn import Module
 from ..nn import functional as F
+from ..optim.swa_utils import AveragedModel
 from ..utils.data import DataLoader
 from .checkpoints import CheckpointManager
 from .early_stopping import EarlyStopping
 from .interrupt import Interrupted, InterruptGuard
 from .report import History, Row, figures, progress_bar, show
-from .step import Loss, RunningMean, mean_over, train_step
+from .step import Loss, Mix, RunningMean, mean_over, train_step
 
 STEPS_PER_ROW = 10  # the loss is read from the device, and checked, this often
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
@@ -38,21 +40,32 @@ def fit(
     loss_fn: Loss = F.cross_entropy,
     valid_loader: Any = None,
     early_stopping: EarlyStopping | None = None,
+    ema: AveragedModel | None = None,
+    max_grad_norm: float | None = None,
+    mix: Mix | None = None,
+    before_epoch: Callable[[int], object] | None = None,
     history: History | None = None,
     checkpoints: CheckpointManager | None = None,
     resume: dict[str, Any] | None = None,
     settings: dict[str, Any] | None = None,
+    verbose: bool = True,
 ) -> History:
     """Train `model` on the batches (inputs, classes) of `loader` for `epochs` epochs; returns what happened.
 
     - `scheduler.step()` is called after each batch. `valid_loader` is evaluated after each epoch.
     - `early_stopping` watches the validation loss; at the end the model has the best weights.
+    - `ema` takes in the weights after each batch. Then it is `ema.module` that is validated and early-stopped.
+    - `max_grad_norm` clips the gradients to this norm. `mix` makes something else of each training batch, for instance
+      transforms.MixUp(num_classes=10); it should draw from the default generator, whose state is saved.
+    - `before_epoch(epoch)`, from 0, is for what changes from epoch to epoch, like gradual unfreezing:
+      `lambda epoch: finetune.unfreeze_last(model, epoch + 1)`. A resumed run calls it again for the current epoch.
     - `checkpoints` get everything that the run depends on, every 10 seconds (less often where saving takes more than
       1 % of the time) and after each epoch; the best is that of the lowest validation loss (training loss without
       `valid_loader`).
     - `resume` is the state in a checkpoint: the run goes on with the next batch, bit for bit as if it had not stopped.
       `settings` is kept in the checkpoint and must be the same when it resumes.
-    - Progress goes to the terminal: a bar on stderr while it is one, and a line per epoch on stdout.
+    - Progress goes to the terminal unless `verbose` is False: a bar on stderr while it is one, and a line per epoch on
+      stdout.
 
     Raises DivergedError when the loss becomes NaN or infinite, CheckpointError when `resume` is of another run.
     Ctrl-C raises KeyboardInterrupt when the current step is done and saved (`checkpoints.newest`); pressed twice, at
@@ -62,22 +75,39 @@ def fit(
         raise ValueError("fit: early_stopping needs a valid_loader")
     if len(loader) == 0:
         raise ValueError("fit: the loader has no batches")
+    if max_grad_norm is not None and not max_grad_norm > 0:
+        raise ValueError(f"fit: expected max_grad_norm > 0, got {max_grad_norm}")
     history = history or History()
     run = _Run(
-        model, loader, optimizer, scheduler, loss_fn, valid_loader, early_stopping, history, checkpoints, settings or {}
+        model=model,
+        loader=loader,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        loss_fn=loss_fn,
+        valid_loader=valid_loader,
+        early_stopping=early_stopping,
+        ema=ema,
+        max_grad_norm=max_grad_norm,
+        mix=mix,
+        history=history,
+        checkpoints=checkpoints,
+        settings=settings or {},
+        verbose=verbose,
     )
     if resume is not None:
         run.load_state_dict(resume)
     with InterruptGuard() as guard:
         try:
             while run.at.epoch < epochs and not (early_stopping and early_stopping.should_stop):
+                if before_epoch is not None:
+                    before_epoch(run.at.epoch)
                 run.train_epoch(epochs, guard)
                 run.end_epoch(epochs, guard)
         except Interrupted:
             run.save()
             raise
     if early_stopping is not None:
-        early_stopping.restore_best(model)
+        early_stopping.restore_best(run.judged)
     return history
 
 
@@ -105,17 +135,26 @@ class _Run:
     loss_fn: Loss
     valid_loader: Any
     early_stopping: EarlyStopping | None
+    ema: AveragedModel | None
+    max_grad_norm: float | None
+    mix: Mix | None
     history: History
     checkpoints: CheckpointManager | None
     settings: dict[str, Any]
+    verbose: bool
 
     def __post_init__(self) -> None:
         self.at = _Position()
         self.in_row, self.in_epoch = RunningMean(), RunningMean()
         self.began = self.next_save = time.perf_counter()
 
+    @property
+    def judged(self) -> Module:
+        """The model that is validated."""
+        return self.model if self.ema is None else self.ema.module
+
     def _parts(self) -> dict[str, Any]:
-        names = ("model", "optimizer", "scheduler", "loader", "early_stopping")
+        names = ("model", "optimizer", "scheduler", "loader", "early_stopping", "ema")
         return {name: part for name in names if (part := getattr(self, name)) is not None}
 
     def state_dict(self) -> dict[str, Any]:
@@ -156,11 +195,17 @@ class _Run:
         if at.batch == batches:
             return
         self.model.train()
-        with progress_bar(at.epoch + 1, epochs, at.batch, batches) as bar:
+        with progress_bar(at.epoch + 1, epochs, at.batch, batches, self.verbose) as bar:
             for inputs, targets in self.loader:
-                loss, outputs = train_step(self.model, self.optimizer, inputs, targets, self.loss_fn)
+                if self.mix is not None:
+                    inputs, targets = self.mix(inputs, targets)
+                loss, outputs = train_step(
+                    self.model, self.optimizer, inputs, targets, self.loss_fn, self.max_grad_norm
+                )
                 if self.scheduler is not None:
                     self.scheduler.step()
+                if self.ema is not None:
+                    self.ema.update_parameters(self.model)
                 self.in_row.add(loss, outputs, targets)
                 at.batch += 1
                 at.step += 1
@@ -187,18 +232,27 @@ class _Run:
         at, row = self.at, self.row("train", self.in_epoch, self.at.epoch_began)
         text = f"epoch {at.epoch + 1}/{epochs}: {figures(row)}, {row['seconds'] - at.epoch_began:.0f} s"
         if self.valid_loader is not None:
-            mean = mean_over(self.model, guard.watch(self.valid_loader), self.loss_fn)
+            mean = self.validate(guard)
             row = self.row("valid", mean, row["seconds"])
             self.history.add(row)
             text += f"; validation: {figures(row)}"
             if self.early_stopping is not None:
-                self.early_stopping.step(mean.loss, self.model)
+                self.early_stopping.step(mean.loss, self.judged)
         is_best = row["loss"] < at.best_loss
         at.epoch, at.batch, at.best_loss = at.epoch + 1, 0, min(row["loss"], at.best_loss)
         at.row_began = at.epoch_began = time.perf_counter() - self.began
         self.in_epoch = RunningMean()
         self.save(is_best)
-        print(text, flush=True)
+        if self.verbose:
+            print(text, flush=True)
+
+    def validate(self, guard: InterruptGuard) -> RunningMean:
+        """Validate, and give back what the loader draws: a validation cut short and repeated changes nothing."""
+        state = random.get_rng_state()
+        try:
+            return mean_over(self.judged, guard.watch(self.valid_loader), self.loss_fn)
+        finally:
+            random.set_rng_state(state)
 
     def row(self, part: str, mean: RunningMean, began: float) -> Row:
         """A row of the history about `mean`, which has been counted since the second `began`."""
@@ -238,6 +292,6 @@ class _Run:
         return DivergedError(
             f"{what} at step {step} (epoch {at.epoch + 1}, batch {at.batch - at.step + step}). "
             f"Try a lower learning rate (now {self.optimizer.param_groups[0]['lr']:.3g}), clip gradients with "
-            "nn.utils.clip_grad_norm_, or find the first NaN inside `with autograd.detect_anomaly():`. "
+            "max_grad_norm, or find the first NaN inside `with autograd.detect_anomaly():`. "
             + (f"The last good checkpoint is {newest}." if newest else "No checkpoint was saved before.")
         )

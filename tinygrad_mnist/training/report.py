@@ -31,8 +31,8 @@ class History:
                 file.write(json.dumps(row) + "\n")
 
 
-def progress_bar(epoch: int, epochs: int, done: int, total: int) -> Any:
-    """A bar on stderr over the batches of an epoch; invisible where stderr is no terminal."""
+def progress_bar(epoch: int, epochs: int, done: int, total: int, visible: bool = True) -> Any:
+    """A bar on stderr over the batches of an epoch; invisible, too, where stderr is no terminal."""
     from tqdm import tqdm
 
     return tqdm(
@@ -42,7 +42,7 @@ def progress_bar(epoch: int, epochs: int, done: int, total: int) -> Any:
         bar_format="{desc} {percentage:3.0f}%|{bar}| {postfix}{remaining} left",
         leave=False,
         dynamic_ncols=True,
-        disable=not sys.stderr.isatty(),
+        disable=not (visible and sys.stderr.isatty()),
     )
 
 

@@ -9,17 +9,24 @@ from ..autograd import no_grad
 from ..backend import OutOfMemoryError
 from ..nn import Module
 from ..nn import functional as F
+from ..nn.utils import clip_grad_norm_
 from ..tensor import Tensor
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def train_step(
-    model: Module, optimizer: Any, inputs: Tensor, targets: Tensor, loss_fn: Loss = F.cross_entropy
+    model: Module,
+    optimizer: Any,
+    inputs: Tensor,
+    targets: Tensor,
+    loss_fn: Loss = F.cross_entropy,
+    max_grad_norm: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One update of the weights by one batch; returns the batch's loss and outputs from before the update.
 
-    The batch is moved to the device of the model.
+    The batch is moved to the device of the model. `max_grad_norm` clips the gradients to this norm.
     """
     device = _device(model)
     optimizer.zero_grad()
@@ -27,6 +34,8 @@ def train_step(
         outputs = model(inputs.to(device))
         loss = loss_fn(outputs, targets.to(device))
         loss.backward()
+        if max_grad_norm is not None:
+            clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], max_grad_norm)
         optimizer.step()
     except OutOfMemoryError as error:
         images = len(inputs)
@@ -69,14 +78,19 @@ def _device(model: Module) -> Any:
 class RunningMean:
     """Mean loss and accuracy over batches, which are read from their device only when `read` is called."""
 
-    def __init__(self, sums: tuple[float, int, int] = (0.0, 0, 0)):
+    def __init__(self, sums: tuple[float, float, int] = (0.0, 0, 0)):
         self.sums = sums  # of the losses of all images, of the right answers, of the images
         self._unread: list[tuple[Tensor, Tensor, int]] = []
 
     def add(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
-        """Count a batch: its mean loss, its logits (N, classes), its classes (N,)."""
-        correct = (outputs.argmax(1) == targets.to(outputs.device)).sum()
-        self._unread.append((loss, correct, len(targets)))
+        """Count a batch: its mean loss, its logits (N, classes), its classes (N,) or probabilities (N, classes).
+
+        An answer is as right as the targets' probability for it. For a mixture of two images that is the share of the
+        one that was recognised, so that the accuracy is that of https://arxiv.org/abs/1710.09412.
+        """
+        answers, targets = outputs.argmax(1), targets.to(outputs.device)
+        hits = answers == targets if targets.ndim == 1 else targets.gather(1, answers.reshape(-1, 1))
+        self._unread.append((loss, hits.sum(), len(targets)))
 
     def read(self) -> list[float]:
         """The losses of the batches that were added since the last `read`; now `sums` has them too."""
@@ -84,14 +98,14 @@ class RunningMean:
         for loss, correct, images in self._unread:
             losses.append(float(loss))
             total_loss, total_correct, total = self.sums
-            self.sums = total_loss + losses[-1] * images, total_correct + int(correct), total + images
+            self.sums = total_loss + losses[-1] * images, total_correct + correct.item(), total + images
         self._unread.clear()
         return losses
 
     def take(self, other: RunningMean) -> None:
         """Add the sums of `other`, which starts again from 0."""
         loss, correct, images = (a + b for a, b in zip(self.sums, other.sums, strict=True))
-        self.sums, other.sums = (loss, int(correct), int(images)), (0.0, 0, 0)
+        self.sums, other.sums = (loss, correct, int(images)), (0.0, 0, 0)
 
     @property
     def images(self) -> int:

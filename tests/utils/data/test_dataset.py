@@ -5,6 +5,8 @@ import pytest
 import torch
 
 import tinygrad_mnist as tg
+from tinygrad_mnist.datasets import MNIST
+from tinygrad_mnist.transforms import ToTensor
 from tinygrad_mnist.utils.data import (
     ConcatDataset,
     Dataset,
@@ -12,7 +14,9 @@ from tinygrad_mnist.utils.data import (
     Subset,
     TensorDataset,
     default_collate,
+    mean_and_std,
     random_split,
+    sample_per_class,
 )
 
 
@@ -193,3 +197,64 @@ def test_stratified_split_is_random_within_a_class_and_shuffled():
 def test_bad_splits(lengths, options, message):
     with pytest.raises(ValueError, match=message):
         random_split(range(10), lengths, **options)
+
+
+def test_samples_per_class_are_balanced_random_and_seeded():
+    labels = np.repeat([7, 0, 3], [50, 20, 5])
+    draw = sample_per_class(range(75), 5, tg.tensor(labels), generator())
+    assert {label: int((labels[draw.indices] == label).sum()) for label in (0, 3, 7)} == {0: 5, 3: 5, 7: 5}
+    assert len(set(draw.indices)) == 15
+    assert sample_per_class(range(75), 5, labels, generator()).indices == draw.indices
+    assert sample_per_class(range(75), 5, labels, generator().manual_seed(1)).indices != draw.indices
+    tg.manual_seed(0)
+    assert sample_per_class(range(75), 5, labels).indices == draw.indices
+    counts = np.zeros(75)
+    for seed in range(400):
+        counts[sample_per_class(range(75), 5, labels, generator().manual_seed(seed)).indices] += 1
+    assert (counts[70:] == 400).all()
+    # Each of the 50 sevens has a chance of 0.1: 40 times of 400, sd 6.
+    assert counts[:50].min() > 15
+    assert counts[:50].max() < 65
+
+
+@pytest.mark.parametrize(
+    ("count", "labels", "message"),
+    [
+        (4, [0] * 6 + [1] * 3 + [2], "4 samples of each class were asked for, but class 1 has 3; ask for at most 1"),
+        (0, [0] * 10, "count of at least 1, got 0"),
+        (1, [0] * 9, r"expected labels to have a label for each of 10 samples, got shape \(9,\)"),
+    ],
+)
+def test_samples_per_class_that_are_not_there(count, labels, message):
+    with pytest.raises(ValueError, match=f"sample_per_class: .*{message}"):
+        sample_per_class(range(10), count, labels)
+
+
+def test_no_classes_give_no_samples():
+    assert sample_per_class([], 3, np.zeros(0, int)).indices == []
+
+
+def test_mean_and_std_by_channel(rng):
+    x = (rng.random((23, 3, 4, 5)) * [[[1]], [[2]], [[5]]] + [[[0]], [[9]], [[1]]]).astype("f4")
+    mean, std = mean_and_std(Subset(TensorDataset(tg.tensor(x), tg.zeros(23)), range(3, 20)), batch_size=4)
+    np.testing.assert_allclose(mean, x[3:20].mean((0, 2, 3), np.float64), rtol=1e-6)
+    np.testing.assert_allclose(std, x[3:20].std((0, 2, 3), np.float64), rtol=1e-6)
+    assert mean_and_std(TensorDataset(tg.full((7, 1, 3, 3), 0.1))) == (pytest.approx((0.1,)), (0.0,))
+
+
+def test_mean_and_std_of_mnist_is_what_everyone_uses():
+    mean, std = mean_and_std(MNIST(transform=ToTensor()))
+    assert [round(value, 4) for value in (*mean, *std)] == [0.1307, 0.3081]
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (tg.zeros(2, 1, 3, 3, dtype=tg.uint8), r"float images \(N, C, H, W\), got uint8 \(2, 1, 3, 3\); give"),
+        (tg.zeros(2, 3, 3), r"got float32 \(2, 3, 3\)"),
+        (tg.zeros(0, 1, 3, 3), "the dataset has no images"),
+    ],
+)
+def test_mean_and_std_of_what_has_none(images, message):
+    with pytest.raises(ValueError, match=message):
+        mean_and_std(TensorDataset(images))

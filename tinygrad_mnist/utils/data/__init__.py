@@ -11,7 +11,7 @@ from .sampler import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
-from .split import random_split
+from .split import mean_and_std, random_split, sample_per_class
 from .worker import get_worker_info
 
 __all__ = [
@@ -30,5 +30,7 @@ __all__ = [
     "default_collate",
     "default_convert",
     "get_worker_info",
+    "mean_and_std",
     "random_split",
+    "sample_per_class",
 ]
