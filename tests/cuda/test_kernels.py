@@ -289,6 +289,21 @@ def test_sample(dtype: Any, fill: Any) -> None:
         assert_same("sample", x, u.astype(np.float32), v.astype(np.float32), False, fill, terms=10000)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("block", [0, 2**40])
+@pytest.mark.parametrize(
+    ("shape", "channels"), [((3, 1001), False), ((4, 3, 5, 7), True), ((0, 2), False), ((7,), False)]
+)
+def test_dropout(shape: tuple[int, ...], channels: bool, block: int, dtype: Any) -> None:
+    """The same numbers are dropped on both devices."""
+    x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    x[..., :1] = np.nan
+    kept_shape = (*shape[:2], 1, 1) if channels else shape
+    for p in (0.0, 0.4, 1.0):
+        assert_same("dropout", x, kept_shape, p, 1.5, 2**63 + 1, block)
+    assert_same("dropout_kept", x, np.arange(np.prod(kept_shape)).reshape(kept_shape) % 3 > 0, 1.5)
+
+
 def test_channel_affine() -> None:
     rng = np.random.default_rng(0)
     x, w, b = (rng.standard_normal(shape) for shape in ((2, 3, 4, 5), (3,), (3,)))
