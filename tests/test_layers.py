@@ -26,6 +26,7 @@ LAYERS: list[tuple[bool, set[str]]] = [
     (False, {"nn", "serialization", "utils"}),
     (False, {"datasets", "optim", "transforms"}),
     (False, {"models", "training", "finetune"}),
+    (False, {"pretraining"}),
 ]
 PUBLIC = {"__init__", "__main__"}  # the package itself, which shows all of them
 

@@ -221,7 +221,7 @@ from .tensor import Tensor, tensor  # after creation: `tensor` is the function, 
 
 from . import nn, optim, utils  # isort: skip  (they use the names above)
 
-_LAZY = {"checkpoint", "datasets", "finetune", "hub", "models", "training", "transforms"}
+_LAZY = {"checkpoint", "datasets", "finetune", "hub", "models", "pretraining", "training", "transforms"}
 
 
 def __getattr__(name: str) -> Any:

@@ -452,6 +452,48 @@ def test_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(job.history.rows) == 8
 
 
+def measured(job: Job) -> Callable[[], dict[str, float]]:
+    """Figures that need random numbers, and are other ones when they are measured at another time."""
+    return lambda: {"norm": float((job.model[0].weight ** 2).sum()), "drawn": float(tg.rand(1))}
+
+
+def test_figures_of_another_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain, job = Job(tmp_path), Job(tmp_path)
+    tg.manual_seed(5)
+    plain.fit()
+    capsys.readouterr()
+    tg.manual_seed(5)
+    job.fit(measure=measured(job))
+    assert job.result()[1] == plain.result()[1]  # measuring changes nothing
+    rows = [row for row in job.history.rows if row["part"] == "measure"]
+    assert [(row["epoch"], row["step"]) for row in rows] == [(1, 33), (2, 66)]
+    assert rows[1]["norm"] == measured(job)()["norm"] != rows[0]["norm"]
+    lines = capsys.readouterr().out.splitlines()
+    for row, line in zip(rows, lines, strict=True):
+        assert line.endswith(f" s; norm {row['norm']:.4f}, drawn {row['drawn']:.4f}")
+
+
+@pytest.mark.parametrize("step", [20, 33, 40])
+def test_a_measured_run_goes_on_bit_for_bit(tmp_path: Path, step: int) -> None:
+    whole = Job(tmp_path)
+    whole.fit(measure=measured(whole))
+    stopped = Job(tmp_path)
+    stop_after(stopped, step)
+    with pytest.raises(Interrupted):
+        stopped.fit(measure=measured(stopped))
+    resumed = Job(tmp_path)
+    resumed.fit(measure=measured(resumed), resume=resumed.checkpoints.latest())
+    assert resumed.result() == whole.result()
+
+
+def test_a_loss_that_is_not_about_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job = Job(tmp_path)
+    job.fit(loss_fn=lambda outputs, _: (outputs**2).mean(), valid_loader=[job.set.tensors], accuracy=False)
+    assert {row["accuracy"] for row in job.history.rows} == {None}
+    assert all(row["loss"] > 0 for row in job.history.rows)
+    assert "accuracy" not in capsys.readouterr().out
+
+
 # ------------------------------------------------------------------------------------------------------ what goes wrong
 
 

@@ -1,8 +1,9 @@
 """Training: `fit` is the only loop of the library, made of `train_step` and `evaluate`."""
 
 from .checkpoints import CheckpointManager
+from .diverged import DivergedError
 from .early_stopping import EarlyStopping
-from .fit import DivergedError, fit
+from .fit import fit
 from .report import History
 from .step import evaluate, train_step
 

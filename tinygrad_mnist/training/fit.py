@@ -15,19 +15,15 @@ from ..nn import functional as F
 from ..optim.swa_utils import AveragedModel
 from ..utils.data import DataLoader
 from .checkpoints import CheckpointManager
+from .diverged import DivergedError, diverged
 from .early_stopping import EarlyStopping
 from .interrupt import Interrupted, InterruptGuard
 from .report import History, Row, figures, progress_bar, show
-from .step import Loss, Mix, RunningMean, mean_over, train_step
+from .step import Loss, Mix, RunningMean, drawing_nothing, mean_over, train_step
 
 STEPS_PER_ROW = 10  # the loss is read from the device, and checked, this often
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 LARGEST_SHARE_OF_SAVING = 0.01  # of the time; a slow disk gets fewer checkpoints
-
-
-class DivergedError(RuntimeError):
-    """The loss or the weights became NaN or infinite; the message says when, where the last good weights are, and
-    what to try."""
 
 
 def fit(
@@ -44,6 +40,8 @@ def fit(
     max_grad_norm: float | None = None,
     mix: Mix | None = None,
     before_epoch: Callable[[int], object] | None = None,
+    measure: Callable[[], dict[str, float]] | None = None,
+    accuracy: bool = True,
     history: History | None = None,
     checkpoints: CheckpointManager | None = None,
     resume: dict[str, Any] | None = None,
@@ -59,17 +57,18 @@ def fit(
       transforms.MixUp(num_classes=10); it should draw from the default generator, whose state is saved.
     - `before_epoch(epoch)`, from 0, is for what changes from epoch to epoch, like gradual unfreezing:
       `lambda epoch: finetune.unfreeze_last(model, epoch + 1)`. A resumed run calls it again for the current epoch.
+    - `measure()` is called after each epoch for figures of another kind: they go onto the epoch's line, and into the
+      history as a row of the part "measure".
+    - `accuracy=False` is for losses that are not about classes: none is counted, and it is None in the history.
     - `checkpoints` get everything that the run depends on, every 10 seconds (less often where saving takes more than
       1 % of the time) and after each epoch; the best is that of the lowest validation loss (training loss without
       `valid_loader`).
     - `resume` is the state in a checkpoint: the run goes on with the next batch, bit for bit as if it had not stopped.
       `settings` is kept in the checkpoint and must be the same when it resumes.
-    - Progress goes to the terminal unless `verbose` is False: a bar on stderr while it is one, and a line per epoch on
-      stdout.
+    - Unless `verbose` is False, there is a bar on stderr where that is a terminal, and a line per epoch on stdout.
 
     Raises DivergedError when the loss becomes NaN or infinite, CheckpointError when `resume` is of another run.
-    Ctrl-C raises KeyboardInterrupt when the current step is done and saved (`checkpoints.newest`); pressed twice, at
-    once.
+    Ctrl-C raises KeyboardInterrupt when the step is done and saved (`checkpoints.newest`); pressed twice, at once.
     """
     if early_stopping is not None and valid_loader is None:
         raise ValueError("fit: early_stopping needs a valid_loader")
@@ -89,6 +88,8 @@ def fit(
         ema=ema,
         max_grad_norm=max_grad_norm,
         mix=mix,
+        measure=measure,
+        accuracy=accuracy,
         history=history,
         checkpoints=checkpoints,
         settings=settings or {},
@@ -138,6 +139,8 @@ class _Run:
     ema: AveragedModel | None
     max_grad_norm: float | None
     mix: Mix | None
+    measure: Callable[[], dict[str, float]] | None
+    accuracy: bool
     history: History
     checkpoints: CheckpointManager | None
     settings: dict[str, Any]
@@ -206,7 +209,7 @@ class _Run:
                     self.scheduler.step()
                 if self.ema is not None:
                     self.ema.update_parameters(self.model)
-                self.in_row.add(loss, outputs, targets)
+                self.in_row.add(loss, outputs if self.accuracy else None, targets)
                 at.batch += 1
                 at.step += 1
                 bar.update()
@@ -232,12 +235,16 @@ class _Run:
         at, row = self.at, self.row("train", self.in_epoch, self.at.epoch_began)
         text = f"epoch {at.epoch + 1}/{epochs}: {figures(row)}, {row['seconds'] - at.epoch_began:.0f} s"
         if self.valid_loader is not None:
-            mean = self.validate(guard)
+            with drawing_nothing():
+                mean = mean_over(self.judged, guard.watch(self.valid_loader), self.loss_fn, self.accuracy)
             row = self.row("valid", mean, row["seconds"])
             self.history.add(row)
             text += f"; validation: {figures(row)}"
             if self.early_stopping is not None:
                 self.early_stopping.step(mean.loss, self.judged)
+        if self.measure is not None:
+            with drawing_nothing():
+                text += f"; {self.add_measure(self.measure())}"
         is_best = row["loss"] < at.best_loss
         at.epoch, at.batch, at.best_loss = at.epoch + 1, 0, min(row["loss"], at.best_loss)
         at.row_began = at.epoch_began = time.perf_counter() - self.began
@@ -246,13 +253,12 @@ class _Run:
         if self.verbose:
             print(text, flush=True)
 
-    def validate(self, guard: InterruptGuard) -> RunningMean:
-        """Validate, and give back what the loader draws: a validation cut short and repeated changes nothing."""
-        state = random.get_rng_state()
-        try:
-            return mean_over(self.judged, guard.watch(self.valid_loader), self.loss_fn)
-        finally:
-            random.set_rng_state(state)
+    def add_measure(self, found: dict[str, float]) -> str:
+        """Add figures to the history; returns them in words."""
+        seconds = time.perf_counter() - self.began
+        at = {"epoch": self.at.epoch + 1, "step": self.at.step}
+        self.history.add({"part": "measure", **at, **found, "seconds": seconds})
+        return ", ".join(f"{name} {value:.4f}" for name, value in found.items())
 
     def row(self, part: str, mean: RunningMean, began: float) -> Row:
         """A row of the history about `mean`, which has been counted since the second `began`."""
@@ -262,7 +268,7 @@ class _Run:
             "epoch": self.at.epoch + 1,
             "step": self.at.step,
             "loss": mean.loss,
-            "accuracy": mean.accuracy,
+            "accuracy": mean.accuracy if self.accuracy else None,
             "images_per_second": mean.images / (seconds - began),
             "seconds": seconds,
         }
@@ -288,10 +294,6 @@ class _Run:
                 raise self.diverged(f"the loss became {loss}", step)
 
     def diverged(self, what: str, step: int) -> DivergedError:
-        at, newest = self.at, self.checkpoints and self.checkpoints.newest
-        return DivergedError(
-            f"{what} at step {step} (epoch {at.epoch + 1}, batch {at.batch - at.step + step}). "
-            f"Try a lower learning rate (now {self.optimizer.param_groups[0]['lr']:.3g}), clip gradients with "
-            "max_grad_norm, or find the first NaN inside `with autograd.detect_anomaly():`. "
-            + (f"The last good checkpoint is {newest}." if newest else "No checkpoint was saved before.")
-        )
+        at, newest = self.at, self.checkpoints.newest if self.checkpoints else None
+        batch, lr = at.batch - at.step + step, self.optimizer.param_groups[0]["lr"]
+        return diverged(what, step, at.epoch + 1, batch, lr, newest)

@@ -15,8 +15,8 @@ class History:
     """The rows of a run, and a file that has each as a line of JSON, if `path` is given.
 
     A row says of which part ("train", "valid", ...) it is, at which epoch (from 1) and step (batches so far), the mean
-    loss and accuracy (0 to 1) since the row before, images per second, and the seconds since the run began. A run
-    that resumes writes the rows of its checkpoint anew and goes on from there, so that no row is there twice.
+    loss and accuracy (0 to 1, or None) since the row before, images per second, and the seconds since the run began. A
+    run that resumes writes the rows of its checkpoint anew and goes on from there, so that no row is there twice.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None):
@@ -53,4 +53,5 @@ def show(bar: Any, row: Row) -> None:
 
 def figures(row: Row) -> str:
     """loss 0.0423, accuracy 98.71 %, 1,234 images/s"""
-    return f"loss {row['loss']:.4f}, accuracy {100 * row['accuracy']:.2f} %, {row['images_per_second']:,.0f} images/s"
+    accuracy = "" if row["accuracy"] is None else f"accuracy {100 * row['accuracy']:.2f} %, "
+    return f"loss {row['loss']:.4f}, {accuracy}{row['images_per_second']:,.0f} images/s"

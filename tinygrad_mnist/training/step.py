@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from .. import random
 from ..autograd import no_grad
 from ..backend import OutOfMemoryError
 from ..nn import Module
@@ -56,19 +58,31 @@ def evaluate(
     return mean.loss, mean.accuracy
 
 
-def mean_over(model: Module, loader: Iterable[tuple[Tensor, Tensor]], loss_fn: Loss) -> RunningMean:
-    """What `evaluate` reports, as a RunningMean."""
+def mean_over(
+    model: Module, loader: Iterable[tuple[Tensor, Tensor]], loss_fn: Loss, accuracy: bool = True
+) -> RunningMean:
+    """What `evaluate` reports, as a RunningMean; without `accuracy` the loss alone."""
     device, was_training, mean = _device(model), model.training, RunningMean()
     model.eval()
     try:
         with no_grad():
             for inputs, targets in loader:
                 outputs = model(inputs.to(device))
-                mean.add(loss_fn(outputs, targets.to(device)), outputs, targets)
+                mean.add(loss_fn(outputs, targets.to(device)), outputs if accuracy else None, targets)
     finally:
         model.train(was_training)
     mean.read()
     return mean
+
+
+@contextlib.contextmanager
+def drawing_nothing() -> Iterator[None]:
+    """What is drawn inside is drawn again after: work that is cut short and repeated then changes nothing."""
+    state = random.get_rng_state()
+    try:
+        yield
+    finally:
+        random.set_rng_state(state)
 
 
 def _device(model: Module) -> Any:
@@ -80,14 +94,18 @@ class RunningMean:
 
     def __init__(self, sums: tuple[float, float, int] = (0.0, 0, 0)):
         self.sums = sums  # of the losses of all images, of the right answers, of the images
-        self._unread: list[tuple[Tensor, Tensor, int]] = []
+        self._unread: list[tuple[Tensor, Tensor | None, int]] = []
 
-    def add(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> None:
+    def add(self, loss: Tensor, outputs: Tensor | None, targets: Tensor) -> None:
         """Count a batch: its mean loss, its logits (N, classes), its classes (N,) or probabilities (N, classes).
 
         An answer is as right as the targets' probability for it. For a mixture of two images that is the share of the
-        one that was recognised, so that the accuracy is that of https://arxiv.org/abs/1710.09412.
+        one that was recognised, so that the accuracy is that of https://arxiv.org/abs/1710.09412. Without logits
+        nothing is right.
         """
+        if outputs is None:
+            self._unread.append((loss, None, len(targets)))
+            return
         answers, targets = outputs.argmax(1), targets.to(outputs.device)
         hits = answers == targets if targets.ndim == 1 else targets.gather(1, answers.reshape(-1, 1))
         self._unread.append((loss, hits.sum(), len(targets)))
@@ -98,7 +116,8 @@ class RunningMean:
         for loss, correct, images in self._unread:
             losses.append(float(loss))
             total_loss, total_correct, total = self.sums
-            self.sums = total_loss + losses[-1] * images, total_correct + correct.item(), total + images
+            right = 0 if correct is None else correct.item()
+            self.sums = total_loss + losses[-1] * images, total_correct + right, total + images
         self._unread.clear()
         return losses
 
