@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from tinygrad_mnist.kernels import parallel
 
-import tinygrad_mnist
+Work = Callable[[], Any]
+
+SHORTEST_SAMPLE = 0.002  # seconds: quicker work is repeated within a sample, or the clock and its call would count
 
 
 @dataclass
@@ -22,12 +21,12 @@ class Case:
     """One piece of work, done by ours and by others; `check` raises if the results differ."""
 
     name: str
-    ours: Callable[[], Any]
-    theirs: dict[str, Callable[[], Any]]  # label -> the same work by PyTorch
+    ours: Work
+    theirs: dict[str, Work]  # way to use PyTorch -> the same work by it
     check: Callable[[], None]
     flops: float = 0  # what the work needs at least: operations,
     bytes: float = 0  # and memory read and written once
-    images: int = 0
+    batch: int = 0  # images; 0 for work that has none
 
 
 @dataclass
@@ -38,32 +37,46 @@ class Machine:
     bandwidth: float  # bytes read and written by a large copy, a second
 
     def floor(self, case: Case) -> float:
-        """Seconds that `case` takes at the least."""
+        """Seconds that `case` takes at the least, if its data are not in a cache."""
         return max(case.flops / self.flops, case.bytes / self.bandwidth)
 
 
-def interleaved(works: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each work in each round. An untimed run goes before each timed one, so that none pays for what
-    the one before it left behind: caches, threads that still wait for more."""
+def calls_for_a_sample(work: Work) -> int:
+    """How often `work` is called for one sample, so that the sample is not too short to time."""
+    work()
+    start = time.perf_counter()
+    work()
+    seconds = time.perf_counter() - start
+    return min(1000, max(1, round(SHORTEST_SAMPLE / max(seconds, 1e-9))))
+
+
+def interleaved(works: dict[str, Work], rounds: int) -> dict[str, list[float]]:
+    """Seconds of one call of each work, in each round. As many untimed calls go before the timed ones, so that none
+    pays for what the one before it left behind: caches, threads that still wait for more."""
+    calls = {name: calls_for_a_sample(work) for name, work in works.items()}
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
-            work()
+            for _ in range(calls[name]):
+                work()
             start = time.perf_counter()
-            work()
-            seconds[name].append(time.perf_counter() - start)
+            for _ in range(calls[name]):
+                work()
+            seconds[name].append((time.perf_counter() - start) / calls[name])
     return seconds
 
 
-def peaks() -> tuple[Callable[[], Any], Callable[[], Any], float, float]:
-    """The two works that measure the machine, with their operations and bytes."""
+def machine(rounds: int = 3) -> Machine:
+    """The speed of a large matrix product and of a large copy, now, with the threads that are set."""
     a = torch.rand(1536, 1536)
-    source, target = np.ones(2**25, np.float32), np.zeros(2**25, np.float32)
+    source, target = np.ones(2**24, np.float32), np.zeros(2**24, np.float32)
 
     def copy() -> None:
         parallel.for_blocks(lambda start, stop: np.copyto(target[start:stop], source[start:stop]), source.size)
 
-    return lambda: a @ a, copy, 2.0 * 1536**3, 2.0 * source.nbytes
+    seconds = interleaved({"sgemm": lambda: a @ a, "copy": copy}, rounds)
+    sgemm, copying = (float(np.median(seconds[name])) for name in ("sgemm", "copy"))
+    return Machine(2.0 * 1536**3 / sgemm, 2.0 * source.nbytes / copying)
 
 
 def set_threads(n: int) -> None:
@@ -72,55 +85,62 @@ def set_threads(n: int) -> None:
     torch.set_num_threads(n)
 
 
-def run(cases: Iterator[Case], rounds: int, threads: int) -> list[dict[str, Any]]:
+def run(part: str, cases: Iterable[Case], rounds: int, threads: int) -> list[dict[str, Any]]:
     """Check, time and print each case; one row a case, in the form of the JSON file."""
     set_threads(threads)
-    multiply, copy, flops, nbytes = peaks()
+    print(f"\n{part}, threads: {threads}, rounds: {rounds}")
+    print(f"{'':51} {'ours':>8}    {'quartiles':^17} {'floor':>5}  torch's median over ours")
     rows = []
-    print(f"{'':42} {'ours':>9} {'quartiles':>17} " + f"{'floor':>6}  torch: ratio of medians")
     for case in cases:
         case.check()
-        works = {"ours": case.ours, **case.theirs, "sgemm": multiply, "copy": copy}
-        seconds = interleaved(works, rounds)
-        quartiles = {name: np.quantile(s, [0.25, 0.5, 0.75]).tolist() for name, s in seconds.items()}
-        machine = Machine(flops / quartiles["sgemm"][1], nbytes / quartiles["copy"][1])
-        ours = quartiles["ours"]
-        ratios = {name: quartiles[name][1] / ours[1] for name in case.theirs}
-        row = {
-            "name": case.name, "threads": threads, "rounds": rounds, "images": case.images, "seconds": quartiles,
-            "ratios": ratios, "floor": machine.floor(case), "of_floor": machine.floor(case) / ours[1],
-            "sgemm_gflops": machine.flops / 1e9, "copy_gbs": machine.bandwidth / 1e9,
-        }  # fmt: skip
-        rows.append(row)
-        spread = f"{ours[0] * 1e3:.2f} to {ours[2] * 1e3:.2f}"
-        against = "  ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
-        print(f"{case.name:42} {ours[1] * 1e3:6.2f} ms {spread:>17} {row['of_floor']:6.2f}  {against}", flush=True)
+        peak = machine()
+        seconds = interleaved({"ours": case.ours, **case.theirs}, rounds)
+        rows.append({"part": part, "threads": threads, **row(case, peak, seconds)})
+        print(line(rows[-1]), flush=True)
     return rows
 
 
-def environment() -> dict[str, Any]:
-    """Where the numbers come from."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True, text=True
-    )
-    cpu = Path("/proc/cpuinfo")
-    names = [line for line in cpu.read_text().splitlines() if line.startswith("model name")] if cpu.exists() else []
+def row(case: Case, peak: Machine, seconds: dict[str, list[float]]) -> dict[str, Any]:
+    """What is kept of a case's samples. A ratio is of medians; its quartiles are of the rounds' own ratios."""
+    quartiles = {name: np.quantile(s, [0.25, 0.5, 0.75]).tolist() for name, s in seconds.items()}
+    ours = quartiles["ours"][1]
+    by_round = {name: np.divide(seconds[name], seconds["ours"]) for name in case.theirs}
     return {
-        "cpu": names[0].partition(":")[2].strip() if names else platform.processor(),
-        "cpus": len(names),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "tinygrad_mnist": tinygrad_mnist.__version__ if hasattr(tinygrad_mnist, "__version__") else "",
-        "commit": commit.stdout.strip(),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "name": case.name,
+        "batch": case.batch,
+        "rounds": len(seconds["ours"]),
+        "seconds": quartiles,
+        "ratios": {name: quartiles[name][1] / ours for name in case.theirs},
+        "ratio_quartiles": {name: np.quantile(r, [0.25, 0.75]).tolist() for name, r in by_round.items()},
+        "floor": peak.floor(case),
+        "of_floor": peak.floor(case) / ours,
+        "sgemm_gflops": peak.flops / 1e9,
+        "copy_gbs": peak.bandwidth / 1e9,
     }
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row as it is printed."""
+    low, median, high = (1e3 * s for s in row["seconds"]["ours"])
+    against = "  ".join(f"{name} {ratio:.2f}" for name, ratio in row["ratios"].items())
+    spread = f"{low:.3f} to {high:.3f}"
+    return f"{row['name']:51} {median:8.3f} ms {spread:^17} {row['of_floor']:5.2f}  {against}"
+
+
+def geometric_means(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Way to use PyTorch -> the geometric mean of its ratios over the rows that have it."""
+    ratios: dict[str, list[float]] = {}
+    for row in rows:
+        for name, ratio in row["ratios"].items():
+            ratios.setdefault(name, []).append(ratio)
+    return {name: float(np.exp(np.mean(np.log(r)))) for name, r in ratios.items()}
 
 
 def relative_error(got: Any, expected: Any) -> float:
     """The largest difference, as a share of the largest number."""
     a, b = np.asarray(got, np.float64), np.asarray(expected, np.float64)
+    if a.shape != b.shape:
+        raise AssertionError(f"shape {a.shape}, expected {b.shape}")
     return float(np.abs(a - b).max() / np.abs(b).max())
 
 
