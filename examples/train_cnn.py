@@ -66,8 +66,9 @@ def main(args):
     if args.threads is not None:
         tg.set_num_threads(args.threads)
     tg.manual_seed(args.seed)
-    model = models.cnn().to("cuda" if args.backend == "cupy" else "cpu")
-    train_set, test_set = load_data(args)
+    device = "cuda" if args.backend == "cupy" else "cpu"
+    model = models.cnn().to(device)
+    train_set, test_set = load_data(args, device)
     train_loader = DataLoader(train_set, args.batch_size, shuffle=True)
     test_loader = DataLoader(test_set, args.test_batch_size)
     checkpoints = None if args.dry_run else training.CheckpointManager(args.save.with_suffix(".checkpoints"))
@@ -86,11 +87,11 @@ def main(args):
     print(f"test accuracy {100 * accuracy:.2f} %, {seconds:.1f} s, {where}")
 
 
-def load_data(args):
-    """The training set and the test set, normalised, or what the flags leave of them."""
+def load_data(args, device):
+    """The training set and the test set on `device`, normalised, or what the flags leave of them."""
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))])
     try:
-        train_set, test_set = (datasets.MNIST(args.data_dir, train, transform) for train in (True, False))
+        train_set, test_set = (datasets.MNIST(args.data_dir, train, transform).to(device) for train in (True, False))
     except (RuntimeError, ValueError) as error:
         parser.error(f"argument --data-dir: {error}")
     if args.limit_train is not None and args.limit_train > len(train_set):

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from . import conv_direct
+from . import conv_direct, memory
 from .parallel import for_blocks
 
 Pair = tuple[int, int]
@@ -41,7 +41,7 @@ def _out_sizes(x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, dilatio
 def empty_nhwc(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An uninitialised (N, C, H, W) array that lies channels-last in memory."""
     n, c, h, w = shape
-    return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+    return memory.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
 
 
 def patches(x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> np.ndarray:

@@ -8,31 +8,20 @@ back through it while it is copied to where the product reads it.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from . import compiled
+from . import compiled, winograd
+from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, empty_result, fill_up, nhwc, offsets, usable
 from .parallel import for_blocks
 
+__all__ = [
+    "NONE", "RELU", "RELU_POOL", "Fused", "conv2d", "conv2d_bias_grad", "conv2d_input_grad", "conv2d_weight_grad",
+    "flat_index", "usable",
+]  # fmt: skip
+
 Pair = tuple[int, int]
-
-NONE, RELU, RELU_POOL = 0, 1, 2
-
-
-class Fused(NamedTuple):
-    """What was done after the convolution: the step, its result, and (pooling) which of 2x2 pixels it took."""
-
-    step: int
-    y: np.ndarray  # (N, O, OH, OW), or pooled
-    choice: np.ndarray  # uint8, of y's shape
-    conv_shape: tuple[int, ...]  # of the convolution's own result
-
-
-def usable(*arrays: np.ndarray) -> bool:
-    """Whether the arrays are float32 and not empty, and compiled kernels may be used."""
-    fits = all(a.dtype == np.float32 and a.size for a in arrays)
-    return fits and compiled.load("conv_compiled") is not None
 
 
 def conv2d(
@@ -40,16 +29,17 @@ def conv2d(
     step: int = NONE,
 ) -> Fused:  # fmt: skip
     """y (N, O, OH, OW) from x (N, C, H, W), w (O, C/G, KH, KW) and b (O,) or None; then `step`."""
+    if winograd.suits(w.shape, stride, padding, dilation, groups):
+        return winograd.conv2d(x, w, b, padding, step)
     code = compiled.load("conv_compiled")
     N, _, H, W = x.shape
     O, C, KH, KW = w.shape
     OG, frame = O // groups, (H + 2 * padding[0], W + 2 * padding[1], *padding)
     OH, OW = ((frame[a] - dilation[a] * (w.shape[2 + a] - 1) - 1) // stride[a] + 1 for a in (0, 1))
     row = frame[1] * C
-    pixels = _fill_up(_offsets((OH, stride[0] * row), (OW, stride[1] * C)), code.MR)
+    pixels = fill_up(offsets((OH, stride[0] * row), (OW, stride[1] * C)), code.MR)
     taps, run = _taps((KH, KW), C, row, dilation)
-    y = np.empty((N, OH // 2, OW // 2, O) if step == RELU_POOL else (N, OH, OW, O), np.float32)
-    choice = np.empty(y.shape if step == RELU_POOL else (N, 1, 1, O), np.uint8)
+    y, choice = empty_result(N, O, OH, OW, step)
     by_group = np.split(w.transpose(2, 3, 1, 0).reshape(-1, O), groups, axis=1)  # (KH KW C, O/G) each
     matrices = [_blocks(matrix, code.COLUMNS) for matrix in by_group]
     bias = np.zeros((groups, matrices[0].shape[0] * code.COLUMNS), np.float32)
@@ -62,7 +52,7 @@ def conv2d(
             part, chosen = _room(y, start, stop, outs), _room(choice, start, stop, outs)
             xg = nhwc(x[start:stop, g * C : (g + 1) * C])
             code.conv(
-                xg, xg, _NO_CHOICE, NONE, frame, pixels, 1, taps, run, matrices[g], bias[g],
+                xg, xg, NO_CHOICE, NONE, frame, pixels, 1, taps, run, matrices[g], bias[g],
                 part, chosen, step, OW, EVERY_PIXEL,
             )  # fmt: skip
             if groups > 1:
@@ -83,11 +73,13 @@ def conv2d_input_grad(
     """
     code = compiled.load("conv_compiled")
     N, C, H, W = x_shape
+    size = dy.shape[2:] if fused is None else fused.conv_shape[2:]
+    if winograd.suits(w.shape, stride, padding, dilation, groups) and winograd.fits(x_shape, size, padding):
+        return winograd.conv2d_input_grad(dy, w, x_shape, padding, fused)
     O, CG, KH, KW = w.shape
     OG = O // groups
     rows = [_phase(r, H, KH, stride[0], padding[0], dilation[0]) for r in range(min(stride[0], H))]
     columns = [_phase(r, W, KW, stride[1], padding[1], dilation[1]) for r in range(min(stride[1], W))]
-    size = dy.shape[2:] if fused is None else fused.conv_shape[2:]
     (height, top), (width, left) = _frame(rows, size[0]), _frame(columns, size[1])
     dx = np.empty((N, H, W, C), np.float32)
     undo = NONE if fused is None else fused.step
@@ -97,11 +89,11 @@ def conv2d_input_grad(
             outs = slice(g * OG, (g + 1) * OG)
             dyg = nhwc(dy[start:stop, outs])
             out = dyg if fused is None else nhwc(fused.y[start:stop, outs])
-            choice = nhwc(fused.choice[start:stop, outs]) if fused and undo == RELU_POOL else _NO_CHOICE
+            choice = nhwc(fused.choice[start:stop, outs]) if fused and undo == RELU_POOL else NO_CHOICE
             part = _room(dx, start, stop, slice(g * CG, (g + 1) * CG))
             for r, (n_rows, row_taps) in enumerate(rows):
                 for s, (n_columns, column_taps) in enumerate(columns):
-                    pixels = _fill_up(_offsets((n_rows, width * OG), (n_columns, OG)), code.MR)
+                    pixels = fill_up(offsets((n_rows, width * OG), (n_columns, OG)), code.MR)
                     taps = np.array(
                         [((i + top) * width + j + left) * OG for _, i in row_taps for _, j in column_taps], np.int64
                     )
@@ -110,7 +102,7 @@ def conv2d_input_grad(
                     bias = np.zeros(matrix.shape[0] * code.COLUMNS, np.float32)
                     code.conv(
                         dyg, out, choice, undo, (height, width, top, left), pixels, 1, taps, OG, matrix, bias,
-                        part, _NO_CHOICE, NONE, n_columns, (r, stride[0], s, stride[1]),
+                        part, NO_CHOICE, NONE, n_columns, (r, stride[0], s, stride[1]),
                     )  # fmt: skip
             if groups > 1:
                 dx[start:stop, ..., g * CG : (g + 1) * CG] = part
@@ -128,10 +120,12 @@ def conv2d_weight_grad(
     N, _, H, W = x.shape
     O, C, KH, KW = w_shape
     OG, (OH, OW) = O // groups, dy.shape[2:] if fused is None else fused.conv_shape[2:]
+    if winograd.suits(w_shape, stride, padding, dilation, groups) and winograd.fits(x.shape, (OH, OW), padding):
+        return winograd.conv2d_weight_grad(dy, x, w_shape, padding, fused)
     frame = (H + 2 * padding[0], W + 2 * padding[1], *padding)
     row = frame[1] * C
-    patch = _fill_up(_offsets((KH, dilation[0] * row), (KW, dilation[1] * C), (C, 1)), code.MR)
-    lines = _offsets((OH, stride[0] * row))
+    patch = fill_up(offsets((KH, dilation[0] * row), (KW, dilation[1] * C), (C, 1)), code.MR)
+    lines = offsets((OH, stride[0] * row))
     undo = NONE if fused is None else fused.step
 
     def images(start: int, stop: int) -> np.ndarray:
@@ -140,7 +134,7 @@ def conv2d_weight_grad(
             outs = slice(g * OG, (g + 1) * OG)
             dyg = nhwc(dy[start:stop, outs])
             out = dyg if fused is None else nhwc(fused.y[start:stop, outs])
-            choice = nhwc(fused.choice[start:stop, outs]) if fused and undo == RELU_POOL else _NO_CHOICE
+            choice = nhwc(fused.choice[start:stop, outs]) if fused and undo == RELU_POOL else NO_CHOICE
             xg = nhwc(x[start:stop, g * C : (g + 1) * C])
             code.weight_grad(xg, frame, dyg, out, choice, undo, OW, patch, stride[1] * C, lines, OW, dw[g])
         return dw
@@ -174,17 +168,6 @@ def flat_index(pooled: Fused) -> np.ndarray:
 
 
 EVERY_PIXEL = (0, 1, 0, 1)  # the first row and the step between rows, then the same for columns
-_NO_CHOICE = np.zeros((1, 1, 1, 1), np.uint8)
-
-
-def nhwc(x: np.ndarray) -> np.ndarray:
-    """x (N, C, H, W) as a contiguous (N, H, W, C) array; a view where it lies so already."""
-    x = np.require(x.transpose(0, 2, 3, 1), requirements=["A", "W"])
-    if x.flags.c_contiguous or x.dtype != np.float32:
-        return np.ascontiguousarray(x)
-    y = np.empty(x.shape, x.dtype)
-    compiled.load("conv_compiled").gather(y, x)
-    return y
 
 
 def _room(y: np.ndarray, start: int, stop: int, channels: slice) -> np.ndarray:
@@ -193,24 +176,11 @@ def _room(y: np.ndarray, start: int, stop: int, channels: slice) -> np.ndarray:
     return part if part.shape[3] == y.shape[3] else np.empty(part.shape, y.dtype)
 
 
-def _offsets(*axes: Pair) -> np.ndarray:
-    """The offsets of all elements of an array whose axes have these (sizes, strides), in row-major order."""
-    total = np.zeros(1, np.int64)
-    for n, stride in axes:
-        total = (total[:, None] + np.arange(n, dtype=np.int64) * stride).ravel()
-    return total
-
-
 def _taps(kernel: Pair, C: int, row: int, dilation: Pair) -> tuple[np.ndarray, int]:
     """Where the pieces of a patch begin that lie in one run of memory, and how long the run is."""
     if dilation[1] == 1:
-        return _offsets((kernel[0], dilation[0] * row)), kernel[1] * C
-    return _offsets((kernel[0], dilation[0] * row), (kernel[1], dilation[1] * C)), C
-
-
-def _fill_up(table: np.ndarray, multiple: int) -> np.ndarray:
-    """The table, its last entry repeated until its length is a multiple: full tiles, the rest not looked at."""
-    return np.pad(table, (0, -len(table) % multiple), mode="edge")
+        return offsets((kernel[0], dilation[0] * row)), kernel[1] * C
+    return offsets((kernel[0], dilation[0] * row), (kernel[1], dilation[1] * C)), C
 
 
 def _blocks(matrix: np.ndarray, columns: int) -> np.ndarray:

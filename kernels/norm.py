@@ -21,6 +21,7 @@ import numpy as np
 
 from . import compiled
 from .conv import chunks
+from .memory import empty_like
 from .parallel import for_blocks
 from .relu import SMALL
 
@@ -47,7 +48,7 @@ def batch_norm_grad(
     dy: Array, x: Array, w: Array | None, mean: Array, var: Array, eps: float
 ) -> tuple[Array, Array, Array]:
     """dx (N, C, ...), dw (C,), db (C,)."""
-    dx, r = np.empty_like(x), 1 / np.sqrt(var + eps)
+    dx, r = empty_like(x), 1 / np.sqrt(var + eps)
     db, along = _run(batch_norm_grad_sums, [_last(x), _last(dy)], mean, summed=True)
     dw = along * r
     vectors = mean, db / _count(x), dw * r / _count(x), r if w is None else r * w
@@ -57,20 +58,20 @@ def batch_norm_grad(
 
 def layer_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
     """y (M, D), and the mean and r of each row, (M, 1)."""
-    y, (mean, r) = np.empty_like(x), np.empty((2, len(x), 1), x.dtype)
+    y, (mean, r) = empty_like(x), np.empty((2, len(x), 1), x.dtype)
     _run(layer_norm_rows, [x, y, mean, r], *_weights(w, b, x.shape[1], x.dtype), eps)
     return y, mean, r
 
 
 def layer_norm_grad(dy: Array, x: Array, w: Array | None, mean: Array, r: Array) -> tuple[Array, Array, Array]:
     """dx (M, D), dw (D,), db (D,)."""
-    dx, weights = np.empty_like(x), _weights(w, None, x.shape[1], x.dtype)
+    dx, weights = empty_like(x), _weights(w, None, x.shape[1], x.dtype)
     db, dw = _run(layer_norm_rows_grad, [x, dy, dx, mean, r], weights[0], summed=True)
     return dx, dw.astype(x.dtype), db.astype(x.dtype)
 
 
 def _scale_and_shift(x: Array, mean: Array, scale: Array, shift: Array | None) -> Array:
-    y = np.empty_like(x)
+    y = empty_like(x)
     vectors = mean.astype(x.dtype), *_weights(scale, shift, x.shape[1], x.dtype)
     _run(batch_norm_scale, [_last(x), _last(y)], *vectors)
     return y

@@ -6,32 +6,85 @@ floats. Each formula starts from
 
     g <- -g if maximize;  g <- g + weight_decay p
 
-The arrays are walked in blocks that stay in the cache, so that memory is read and written once a step, whatever the
-number of operations, and temporaries are small.
+The elements of all parameters together are shared out among the worker threads. Each walks its part in blocks that
+stay in the cache, so that memory is read and written once a step, whatever the number of operations; or, for float32,
+one element after the other in the compiled twin of the step, of the same name in `optim_compiled.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from . import compiled
+from .parallel import for_blocks
+from .relu import SMALL, flat
+
+Array = np.ndarray
 Arrays = Sequence[np.ndarray]
 BLOCK = 16384  # elements: 64 KB in float32, so that the four or five blocks of a step fit in the L2 cache
 
 
-def blocks(g: np.ndarray, *updated: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """The arrays, flat and at most BLOCK elements at a time; what is written into all but the first is kept."""
-    flags: Any = [["readonly"]] + [["readwrite"]] * len(updated)
-    with np.nditer(
-        [g, *updated], ["external_loop", "buffered", "zerosize_ok"], flags, order="K", buffersize=BLOCK
-    ) as walk:
-        yield from walk
+def _update(step: Callable[..., None], lists: Sequence[Arrays], numbers: Sequence[tuple[Any, ...]]) -> None:
+    """step(g, p, *state, *numbers) for each parameter; `lists` are grads, params and state, `numbers` is per parameter.
+
+    State that a step has no use for is given as the gradients once more.
+    """
+    code = compiled.load("optim_compiled")
+    jobs: list[tuple[list[Array], Callable[..., None], int, tuple[Any, ...]]] = []
+    copies: list[tuple[Array, Array]] = []
+    for *arrays, values in zip(*lists, numbers, strict=True):
+        runs, copied = _runs(arrays)
+        copies += copied
+        if code and all(a.dtype == np.float32 for a in runs):
+            exact = tuple(np.float32(value) if isinstance(value, float) else value for value in values)
+            jobs.append((runs, getattr(code, step.__name__), runs[0].size, exact))
+        else:
+            jobs.append((runs, step, BLOCK, values))
+
+    def part(start: int, stop: int) -> None:
+        """The elements start to stop of all parameters, one after the other."""
+        before = 0
+        for runs, step, block, values in jobs:
+            first, last = max(start - before, 0), min(stop - before, runs[0].size)
+            before += runs[0].size
+            for i in range(first, last, max(block, 1)):
+                step(*(a[i : min(i + block, last)] for a in runs), *values)
+
+    total = sum(runs[0].size for runs, *_ in jobs)
+    if total < SMALL:
+        part(0, total)
+    else:
+        for_blocks(part, total)
+    for a, copy in copies:
+        a[...] = copy
 
 
-def direction(g: np.ndarray, p: np.ndarray, weight_decay: float, maximize: bool) -> np.ndarray:
+def _runs(arrays: list[Array]) -> tuple[list[Array], list[tuple[Array, Array]]]:
+    """The arrays g, p, ... as runs of memory with their elements in one order; and what was copied for that, and where.
+
+    Copied is what does not lie as p does; all, if p is no run of memory.
+    """
+    g, p = arrays[:2]
+    like = p if flat(p) is not None else np.empty(p.shape, p.dtype)
+    runs, copies = [], []
+    for a in arrays:
+        if a.strides != like.strides or not a.flags.writeable:  # compiled code refuses to read what it could not write
+            copy = np.empty_like(like, a.dtype)
+            copy[...] = a
+            if a is not g:
+                copies.append((a, copy))
+            a = copy
+        run = flat(a)
+        assert run is not None
+        runs.append(run)
+    return runs, copies
+
+
+def direction(g: Array, p: Array, weight_decay: float, maximize: bool) -> Array:
     """g with its sign turned if `maximize`, plus weight_decay p."""
     if maximize:
         g = -g
@@ -53,16 +106,21 @@ def sgd(
 
     With momentum 0 there is no b, and `buffers` is empty.
     """
-    lists = [grads, params, buffers] if momentum else [grads, params]
-    for arrays in zip(*lists, strict=True):
-        for g, p, *state in blocks(*arrays):
-            g = direction(g, p, weight_decay, maximize)
-            if momentum:
-                (b,) = state
-                b *= momentum
-                b += (1 - dampening) * g if dampening else g
-                g = g + momentum * b if nesterov else b
-            p -= lr * g
+    numbers = lr, momentum, 1 - dampening, weight_decay, nesterov, maximize
+    _update(sgd_step, [grads, params, buffers if momentum else grads], [numbers] * len(params))
+
+
+def sgd_step(
+    g: Array, p: Array, b: Array, lr: float, momentum: float, taken: float, weight_decay: float, nesterov: bool,
+    maximize: bool,
+) -> None:  # fmt: skip
+    """taken = 1 - dampening"""
+    g = direction(g, p, weight_decay, maximize)
+    if momentum:
+        b *= momentum
+        b += g if taken == 1 else taken * g
+        g = g + momentum * b if nesterov else b
+    p -= lr * g
 
 
 def adam(
@@ -88,24 +146,27 @@ def adam(
     (`max_exp_avg_sqs` is empty without it). decoupled (AdamW): p <- p - lr weight_decay p comes first and g gets no
     weight decay.
     """
-    lists = [grads, params, exp_avgs, exp_avg_sqs]
+    decay, kept = (0.0, 1 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
+    always = 1 - beta1, beta2, 1 - beta2, eps, decay, kept, amsgrad, maximize
+    numbers = [(lr / (1 - beta1**t), math.sqrt(1 - beta2**t), *always) for t in steps]
+    largest = max_exp_avg_sqs if amsgrad else grads
+    _update(adam_step, [grads, params, exp_avgs, exp_avg_sqs, largest], numbers)
+
+
+def adam_step(
+    g: Array, p: Array, m: Array, v: Array, largest: Array, step_size: float, scale: float, taken1: float,
+    kept2: float, taken2: float, eps: float, weight_decay: float, kept: float, amsgrad: bool, maximize: bool,
+) -> None:  # fmt: skip
+    """step_size = lr / (1 - beta1^t), scale = sqrt(1 - beta2^t); `kept` is what p is multiplied by first."""
+    g = direction(g, p, weight_decay, maximize)
+    m += taken1 * (g - m)
+    v *= kept2
+    v += taken2 * g * g
     if amsgrad:
-        lists.append(max_exp_avg_sqs)
-    for *arrays, step in zip(*lists, steps, strict=True):
-        step_size = lr / (1 - beta1**step)
-        scale = math.sqrt(1 - beta2**step)
-        for g, p, m, v, *state in blocks(*arrays):
-            if decoupled:
-                p *= 1 - lr * weight_decay
-            g = direction(g, p, 0.0 if decoupled else weight_decay, maximize)
-            m += (1 - beta1) * (g - m)
-            v *= beta2
-            v += (1 - beta2) * g * g
-            if amsgrad:
-                (largest,) = state
-                np.maximum(largest, v, out=largest)
-                v = largest
-            p -= step_size * m / (np.sqrt(v) / scale + eps)
+        np.maximum(largest, v, out=largest)
+        v = largest
+    p *= kept
+    p -= step_size * m / (np.sqrt(v) / scale + eps)
 
 
 def rmsprop(
@@ -127,27 +188,28 @@ def rmsprop(
     With momentum 0 there is no b, `buffers` is empty and p <- p - lr d. centered: with v - a² in place of v, where
     a <- alpha a + (1 - alpha) g (`grad_avgs` is empty without it).
     """
-    lists = [grads, params, square_avgs]
+    numbers = lr, alpha, 1 - alpha, eps, weight_decay, momentum, centered, maximize
+    lists = [grads, params, square_avgs, grad_avgs if centered else grads, buffers if momentum else grads]
+    _update(rmsprop_step, lists, [numbers] * len(params))
+
+
+def rmsprop_step(
+    g: Array, p: Array, v: Array, a: Array, b: Array, lr: float, kept: float, taken: float, eps: float,
+    weight_decay: float, momentum: float, centered: bool, maximize: bool,
+) -> None:  # fmt: skip
+    """kept = alpha, taken = 1 - alpha"""
+    g = direction(g, p, weight_decay, maximize)
+    v *= kept
+    v += taken * g * g
     if centered:
-        lists.append(grad_avgs)
+        a += taken * (g - a)
+        v = v - a * a
+    d = g / (np.sqrt(v) + eps)
     if momentum:
-        lists.append(buffers)
-    for arrays in zip(*lists, strict=True):
-        for g, p, v, *state in blocks(*arrays):
-            g = direction(g, p, weight_decay, maximize)
-            v *= alpha
-            v += (1 - alpha) * g * g
-            if centered:
-                a = state[0]
-                a += (1 - alpha) * (g - a)
-                v = v - a * a
-            d = g / (np.sqrt(v) + eps)
-            if momentum:
-                b = state[-1]
-                b *= momentum
-                b += d
-                d = b
-            p -= lr * d
+        b *= momentum
+        b += d
+        d = b
+    p -= lr * d
 
 
 def adadelta(
@@ -162,15 +224,22 @@ def adadelta(
     maximize: bool,
 ) -> None:
     """v <- rho v + (1 - rho) g²;  d = g sqrt(u + eps) / sqrt(v + eps);  u <- rho u + (1 - rho) d²;  p <- p - lr d"""
-    for arrays in zip(grads, params, square_avgs, acc_deltas, strict=True):
-        for g, p, v, u in blocks(*arrays):
-            g = direction(g, p, weight_decay, maximize)
-            v *= rho
-            v += (1 - rho) * g * g
-            d = np.sqrt(u + eps) / np.sqrt(v + eps) * g
-            u *= rho
-            u += (1 - rho) * d * d
-            p -= lr * d
+    numbers = lr, rho, 1 - rho, eps, weight_decay, maximize
+    _update(adadelta_step, [grads, params, square_avgs, acc_deltas], [numbers] * len(params))
+
+
+def adadelta_step(
+    g: Array, p: Array, v: Array, u: Array, lr: float, kept: float, taken: float, eps: float, weight_decay: float,
+    maximize: bool,
+) -> None:  # fmt: skip
+    """kept = rho, taken = 1 - rho"""
+    g = direction(g, p, weight_decay, maximize)
+    v *= kept
+    v += taken * g * g
+    d = np.sqrt(u + eps) / np.sqrt(v + eps) * g
+    u *= kept
+    u += taken * d * d
+    p -= lr * d
 
 
 def adagrad(
@@ -185,9 +254,14 @@ def adagrad(
     maximize: bool,
 ) -> None:
     """s <- s + g²;  p <- p - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps), t the entry of `steps`, from 1"""
-    for *arrays, step in zip(grads, params, sums, steps, strict=True):
-        step_size = lr / (1 + (step - 1) * lr_decay)
-        for g, p, s in blocks(*arrays):
-            g = direction(g, p, weight_decay, maximize)
-            s += g * g
-            p -= step_size * g / (np.sqrt(s) + eps)
+    numbers = [(lr / (1 + (t - 1) * lr_decay), eps, weight_decay, maximize) for t in steps]
+    _update(adagrad_step, [grads, params, sums], numbers)
+
+
+def adagrad_step(
+    g: Array, p: Array, s: Array, step_size: float, eps: float, weight_decay: float, maximize: bool
+) -> None:
+    """step_size = lr / (1 + (t - 1) lr_decay)"""
+    g = direction(g, p, weight_decay, maximize)
+    s += g * g
+    p -= step_size * g / (np.sqrt(s) + eps)

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import compiled
 from .conv import Pair, chunks, empty_nhwc
-from .conv_direct import nhwc
+from .fused import nhwc
 from .parallel import for_blocks
 from .relu import masked
 

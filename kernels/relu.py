@@ -7,28 +7,36 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import compiled
+from .memory import empty_like
 from .parallel import for_blocks
 
 BLOCK = 2**15  # elements: the memory that a pass touches stays in the cache
 SMALL = 2**16  # below this many elements one thread is faster
 
 
-def _flat(x: np.ndarray) -> np.ndarray | None:
+def flat(x: np.ndarray) -> np.ndarray | None:
     """x as one run of memory, in the order it lies in; None if it is in several."""
+    if x.flags.c_contiguous:
+        return x.reshape(-1)
     order = sorted(range(x.ndim), key=lambda axis: x.strides[axis], reverse=True)
-    flat = x.transpose(order)
-    return flat.reshape(-1) if flat.flags.c_contiguous else None
+    run = x.transpose(order)
+    return run.reshape(-1) if run.flags.c_contiguous else None
 
 
 def relu(x: np.ndarray) -> np.ndarray:
     """y, with the memory layout of x. NaN stays NaN."""
-    flat = _flat(x)
-    if flat is None or x.size < SMALL:
+    run = flat(x)
+    if run is None or x.size < SMALL:
         return np.maximum(x, 0)
-    y = np.empty_like(x)
-    into = _flat(y)
+    y = empty_like(x)
+    into = flat(y)
     assert into is not None
-    for_blocks(lambda start, stop: np.maximum(flat[start:stop], 0, out=into[start:stop]), x.size)
+    code = compiled.load("relu_compiled") if x.dtype == np.float32 else None
+    if code:
+        for_blocks(lambda start, stop: code.relu(run[start:stop], into[start:stop]), x.size)
+    else:
+        for_blocks(lambda start, stop: np.maximum(run[start:stop], 0, out=into[start:stop]), x.size)
     return y
 
 
@@ -42,17 +50,22 @@ def masked(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
 
 def relu_grad(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """dx, 0 where y is not above 0 even if dy is inf or NaN there."""
-    flat_dy, flat_y = _flat(dy), _flat(y)
+    flat_dy, flat_y = flat(dy), flat(y)
     if flat_dy is None or flat_y is None or dy.strides != y.strides or dy.size < SMALL:
         return masked(dy, y > 0)
-    dx = np.empty_like(dy)
-    into = _flat(dx)
+    dx = empty_like(dy)
+    into = flat(dx)
     assert into is not None
+    code = compiled.load("relu_compiled") if dy.dtype == y.dtype == np.float32 else None
 
     def run(start: int, stop: int) -> None:
+        if code:
+            code.relu_grad(flat_dy[start:stop], flat_y[start:stop], into[start:stop])
+            return
         for i in range(start, stop, BLOCK):
             block = slice(i, min(i + BLOCK, stop))
-            into[block] = masked(flat_dy[block], flat_y[block] > 0)
+            bits = into[block].view(f"i{dy.itemsize}")
+            np.multiply(flat_dy[block].view(bits.dtype), flat_y[block] > 0, out=bits)
 
     for_blocks(run, dy.size)
     return dx

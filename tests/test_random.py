@@ -39,10 +39,15 @@ def test_state():
     g.normal(3, np.float32)
     state = g.get_state()
     assert state.dtype == tg.uint8
+    assert g.take(3) == (7, 0)
+    state = g.get_state()
     expected = g.uniform(4)
     other = tg.Generator()
     other.set_state(state.numpy())
     assert other.initial_seed() == 7
+    assert other.take(1) == g.take(1) == (7, 3)
+    assert other.manual_seed(7).take(1) == (7, 0)
+    other.set_state(state)
     assert (other.uniform(4) == expected).all()
     for bad in (np.zeros(5, np.uint8), np.frombuffer(b'{"seed": 1}', np.uint8), np.frombuffer(b"[]", np.uint8)):
         with pytest.raises(ValueError, match="not a generator state"):

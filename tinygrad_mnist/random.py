@@ -1,6 +1,7 @@
 """Random numbers: a `Generator` with a seed, the default one, and tensors drawn from them.
 
-Everything is drawn on the CPU and then moved, so that a seed gives the same numbers on every device.
+A seed gives the same numbers on every device. Tensors are drawn on the CPU and then moved. What a training step draws
+(dropout, augmentation) comes from a counter-based stream, which each device computes where it is needed: see `take`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Generator:
         if not -(2**63) <= int(seed) < 2**64:
             raise ValueError(f"manual_seed: expected an integer of at most 64 bits, got {seed}")
         self._seed = int(seed) % 2**64
+        self._block = 0  # the first of the counter-based stream that was not taken
         self._numpy = np.random.Generator(np.random.PCG64(self._seed))
         return self
 
@@ -45,7 +47,7 @@ class Generator:
 
     def get_state(self) -> Tensor:
         """Everything that the next numbers depend on, as a uint8 tensor that fits in a checkpoint."""
-        state = {"seed": self._seed, "numpy": self._numpy.bit_generator.state}
+        state = {"seed": self._seed, "block": self._block, "numpy": self._numpy.bit_generator.state}
         return creation.from_numpy(np.frombuffer(json.dumps(state).encode(), np.uint8).copy())
 
     def set_state(self, new_state: Any) -> None:
@@ -53,9 +55,17 @@ class Generator:
         try:
             state = json.loads(creation.to_array(new_state).tobytes())
             self._numpy.bit_generator.state = state["numpy"]
-            self._seed = state["seed"]
+            self._seed, self._block = state["seed"], state["block"]
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"set_state: not a generator state of this library ({error})") from error
+
+    def take(self, blocks: int) -> tuple[int, int]:
+        """The key of this generator's counter-based stream (its seed), and the first of `blocks` blocks of it that
+        are now the caller's alone. See kernels/philox.py.
+        """
+        first = self._block
+        self._block += blocks
+        return self._seed, first
 
     def uniform(self, size: Any, dtype: Any = np.float64) -> np.ndarray:
         """Numbers in [0, 1), as an array of `dtype` (float64, or else float32 rounded to dtype)."""

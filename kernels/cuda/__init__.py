@@ -6,6 +6,7 @@ a CUDA device is first asked for.
 
 from . import conv_direct as conv_direct
 from .conv import col2im, conv2d, conv2d_input_grad, conv2d_weight_grad, im2col
+from .dropout import dropout, dropout_kept
 from .erf import erf
 from .fault import check
 from .index import check_index, scatter_sum
@@ -25,13 +26,14 @@ from .pool import (
     max_unpool2d,
 )
 from .relu import relu, relu_grad
+from .rows import look_up_rows, take_rows
 from .warp import sample
 
 __all__ = [
-    "adadelta", "adagrad", "adam", "adaptive_avg_pool2d", "adaptive_avg_pool2d_input_grad",
-    "adaptive_max_pool2d", "avg_pool2d", "avg_pool2d_input_grad", "batch_norm", "batch_norm_grad",
-    "channel_affine", "check", "check_index", "class_labels", "col2im", "conv2d", "conv2d_input_grad",
-    "conv2d_weight_grad", "erf", "im2col", "layer_norm", "layer_norm_grad", "matmul", "max_pool2d",
+    "adadelta", "adagrad", "adam", "adaptive_avg_pool2d", "adaptive_avg_pool2d_input_grad", "adaptive_max_pool2d",
+    "avg_pool2d", "avg_pool2d_input_grad", "batch_norm", "batch_norm_grad", "channel_affine", "check",
+    "check_index", "class_labels", "col2im", "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "dropout",
+    "dropout_kept", "erf", "im2col", "layer_norm", "layer_norm_grad", "look_up_rows", "matmul", "max_pool2d",
     "max_pool2d_at", "max_pool2d_input_grad", "max_unpool2d", "relu", "relu_grad", "rmsprop", "sample",
-    "scatter_sum", "sgd", "softmax_cross_entropy", "softmax_cross_entropy_grad",
+    "scatter_sum", "sgd", "softmax_cross_entropy", "softmax_cross_entropy_grad", "take_rows",
 ]  # fmt: skip

@@ -27,7 +27,7 @@ C_NAMES: dict[np.dtype, str] = {
     np.dtype(np.float16): "__half", np.dtype(np.float32): "float", np.dtype(np.float64): "double",
     np.dtype(np.uint8): "unsigned char", np.dtype(np.int8): "signed char", np.dtype(np.int16): "short",
     np.dtype(np.int32): "int", np.dtype(np.int64): "long long", np.dtype(np.uint32): "unsigned",
-    np.dtype(np.bool_): "bool",
+    np.dtype(np.uint64): "unsigned long long", np.dtype(np.bool_): "bool",
 }  # fmt: skip
 DTYPES: dict[str, np.dtype] = {name: dtype for dtype, name in C_NAMES.items()}
 
@@ -43,9 +43,12 @@ class Parameter(NamedTuple):
 
 @functools.cache
 def source(file: str) -> str:
-    """The CUDA source of kernels/`file`, with the common header in front."""
-    header, body = (SOURCES / name for name in ("common.cuh", file))
-    return f'#line 1 "{header}"\n{header.read_text()}#line 1 "{body}"\n{body.read_text()}'
+    """The CUDA source of kernels/`file`, with the common header, and those that it includes, in front."""
+    included = re.findall(r'^#include "(.+)"\n', (SOURCES / file).read_text(), re.MULTILINE)
+    parts = []
+    for path in (SOURCES / name for name in ("common.cuh", *included, file)):
+        parts.append(f'#line 1 "{path}"\n' + re.sub(r'^#include "', "// \\g<0>", path.read_text(), flags=re.MULTILINE))
+    return "".join(parts)
 
 
 def typed_source(file: str, dtype: np.dtype) -> str:

@@ -19,7 +19,7 @@ OPTIONS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")  # 
 FILES = sorted(p.name for p in launch.SOURCES.glob("*.cu"))
 FLOATS = (np.float32, np.float64)
 INTEGERS = (np.int32, np.int64, np.uint8)
-ALSO = {"index.cu": INTEGERS, "relu.cu": (np.int32, np.int64), "warp.cu": (np.uint8,)}
+ALSO = {"index.cu": INTEGERS, "relu.cu": (np.int32, np.int64), "rows.cu": (np.int64, np.uint8), "warp.cu": (np.uint8,)}
 
 
 class Kernel(NamedTuple):

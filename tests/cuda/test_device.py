@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import tinygrad_mnist as tg
+from tinygrad_mnist import datasets
 from tinygrad_mnist.nn import functional as F
+from tinygrad_mnist.transforms import Compose, Normalize, ToTensor
+from tinygrad_mnist.utils.data import DataLoader, Subset, TensorDataset
 
 
 def test_there_and_back():
@@ -97,6 +100,32 @@ def test_a_wrong_unpooling_index_raises():
     cuda.max_pool2d_at(cupy.ones((1, 1, 2, 2)), index)
     with pytest.raises(IndexError, match="an index is 4, but the image has 4 elements"):
         tg.cuda.synchronize()
+
+
+@pytest.mark.parametrize("transform", [None, ToTensor(), Compose([ToTensor(), Normalize((0.1307,), (0.3081,))])])
+def test_a_dataset_on_the_device_gives_the_same_batches_there(counters, transform):
+    host = datasets.MNIST(train=False, transform=transform)
+    moved = host.to("cuda")
+    assert (host.device, moved.device) == ("cpu", "cuda:0")
+    loaders = [DataLoader(Subset(d, range(50)), 16, True, generator=tg.Generator()) for d in (host, moved)]
+    for (x, y), (x_moved, y_moved) in zip(*loaders, strict=True):
+        assert (x_moved.device, y_moved.device) == ("cuda:0", "cuda:0")
+        np.testing.assert_array_equal(x_moved.numpy(force=True), x.numpy(), strict=True)
+        np.testing.assert_array_equal(y_moved.numpy(force=True), y.numpy(), strict=True)
+    batches = iter(loaders[1])
+    work = cuda_on_cpu.count(counters, lambda: next(batches))
+    assert work["device_to_host"] == work["synchronisations"] == 0
+    if isinstance(transform, Compose):
+        assert (work["launches"], work["host_to_device"]) == (2, 1)  # images and labels; the indices
+    with pytest.raises(IndexError, match="an index is 10000, but the dimension has 10000 elements"):
+        moved.fetch_batch([10000])[1].tolist()
+
+
+def test_workers_cannot_load_from_the_device():
+    dataset = Subset(TensorDataset(tg.zeros(3, device="cuda")), [0])
+    with pytest.raises(ValueError, match="the dataset is on cuda:0, which worker processes cannot use"):
+        DataLoader(dataset, num_workers=1)
+    assert dataset.dataset.to("cpu").fetch_batch([0])[0].tolist() == [0]
 
 
 def test_out_of_memory_says_what_to_do(counters):

@@ -289,6 +289,34 @@ def test_sample(dtype: Any, fill: Any) -> None:
         assert_same("sample", x, u.astype(np.float32), v.astype(np.float32), False, fill, terms=10000)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("block", [0, 2**40])
+@pytest.mark.parametrize(
+    ("shape", "channels"), [((3, 1001), False), ((4, 3, 5, 7), True), ((0, 2), False), ((7,), False)]
+)
+def test_dropout(shape: tuple[int, ...], channels: bool, block: int, dtype: Any) -> None:
+    """The same numbers are dropped on both devices."""
+    x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    x[..., :1] = np.nan
+    kept_shape = (*shape[:2], 1, 1) if channels else shape
+    for p in (0.0, 0.4, 1.0):
+        assert_same("dropout", x, kept_shape, p, 1.5, 2**63 + 1, block)
+    assert_same("dropout_kept", x, np.arange(np.prod(kept_shape)).reshape(kept_shape) % 3 > 0, 1.5)
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, np.int64, np.uint8])
+def test_rows(dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    index, x = np.array([3, 0, 3, -1, 4, -5]), (100 * rng.random((5, 7, 6))).astype(dtype)
+    assert_same("take_rows", x, index)
+    assert_same("take_rows", x[:, 0, 0], index[:0])
+    for channels in (1, 3):
+        images = rng.integers(0, 256, (5, 7, 6, channels)).astype(np.uint8)
+        table = (100 * rng.random((channels, 256))).astype(dtype)
+        assert_same("look_up_rows", images, index, table)
+        assert_same("look_up_rows", images.transpose(0, 2, 1, 3), None, table)
+
+
 def test_channel_affine() -> None:
     rng = np.random.default_rng(0)
     x, w, b = (rng.standard_normal(shape) for shape in ((2, 3, 4, 5), (3,), (3,)))

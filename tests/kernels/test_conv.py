@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from tinygrad_mnist.kernels import conv_direct
+from tinygrad_mnist.kernels import conv_direct, fused, parallel, winograd
 
 from tinygrad_mnist import kernels
 
@@ -26,6 +26,11 @@ GEOMETRIES = [
     (2, 4, 4, 4, 4, (4, 4), (1, 1), (0, 0), (1, 1), 4),
     (2, 3, 5, 5, 2, (2, 2), (3, 3), (0, 0), (1, 1), 1),
     (1, 2, 1, 1, 3, (1, 1), (2, 2), (0, 0), (1, 1), 1),
+    # the rest by Winograd's tiles
+    (3, 16, 7, 9, 16, (3, 3), (1, 1), (1, 2), (1, 1), 1),
+    (2, 40, 4, 3, 20, (3, 3), (1, 1), (2, 0), (1, 1), 1),
+    (5, 17, 6, 7, 33, (3, 3), (1, 1), (0, 1), (1, 1), 1),
+    (151, 16, 3, 4, 17, (3, 3), (1, 1), (0, 0), (1, 1), 1),
 ]
 LAYOUTS = {
     "contiguous": lambda a: a,
@@ -100,7 +105,7 @@ def test_conv2d_and_gradients_agree_with_pytorch(geometry, dtype, path, threads)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("geometry", [GEOMETRIES[0], GEOMETRIES[3]])
+@pytest.mark.parametrize("geometry", [GEOMETRIES[0], GEOMETRIES[3], GEOMETRIES[-2]])
 def test_memory_layout_changes_nothing(geometry, layout, path):
     x, w, b, dy, args = draw(geometry, np.float32)
     y, dx, dw = torch_gradients(x, w, b, dy, args)
@@ -129,6 +134,57 @@ def test_drawn_convolutions_agree_with_pytorch(
     assert_close(kernels.conv2d_weight_grad(dy, x, w.shape, *args), dw, max(1, dy[:, 0].size))
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    N=st.integers(1, 4), C=st.integers(16, 35), O=st.integers(16, 35), threads=st.integers(1, 3),
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)), padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+)  # fmt: skip
+def test_drawn_winograd_convolutions_agree_with_pytorch(N, C, O, threads, size, padding):
+    assume(all(s + 2 * p > 2 for s, p in zip(size, padding, strict=True)))
+    x, w, b, dy, args = draw((N, C, *size, O, (3, 3), (1, 1), padding, (1, 1), 1), np.float32, seed=sum(size))
+    assert winograd.suits(w.shape, *args)
+    y, dx, dw = torch_gradients(x, w, b, dy, args)
+    before = parallel.get_num_threads()
+    parallel.set_num_threads(threads)
+    try:
+        assert_close(kernels.conv2d(x, w, b, *args), y, w[0].size)
+        assert_close(kernels.conv2d_input_grad(dy, w, x.shape, *args), dx, w[:, 0].size)
+        assert_close(kernels.conv2d_weight_grad(dy, x, w.shape, *args), dw, dy[:, 0].size)
+    finally:
+        parallel.set_num_threads(before)
+
+
+def test_winograd_is_as_exact_as_the_direct_convolution(monkeypatch):
+    """Its largest error, against float64, over that of the direct sums: the same size."""
+    x, w, b, dy, args = draw((4, 64, 16, 16, 64, (3, 3), (1, 1), (1, 1), (1, 1), 1), np.float32)
+    exact = torch_gradients(x, w, b, dy, args)
+
+    def errors():
+        got = (
+            kernels.conv2d(x, w, b, *args),
+            kernels.conv2d_input_grad(dy, w, x.shape, *args),
+            kernels.conv2d_weight_grad(dy, x, w.shape, *args),
+        )
+        return np.array([np.abs(a - e).max() / np.abs(e).max() for a, e in zip(got, exact, strict=True)])
+
+    by_tiles = errors()
+    monkeypatch.setattr(winograd, "suits", lambda *args: False)
+    direct = errors()
+    assert (by_tiles != direct).all()  # they are two ways
+    assert (by_tiles <= 1e-6).all()
+    assert (by_tiles <= 3 * direct).all()
+
+
+def test_room_for_more_windows_is_not_for_winograd(path):
+    """x with a row and a column that no kernel reaches: the gradients treat them as the direct sums do."""
+    x, w, _, dy, args = draw((2, 16, 6, 7, 16, (3, 3), (1, 1), (0, 0), (1, 1), 1), np.float32)
+    dy = np.ascontiguousarray(dy[:, :, :-1, :-1])
+    _, dx, dw = torch_gradients(x[:, :, :-1, :-1], w, np.zeros(16, np.float32), dy, args)
+    dx = np.pad(dx, ((0, 0), (0, 0), (0, 1), (0, 1)))
+    assert_close(kernels.conv2d_input_grad(dy, w, x.shape, *args), dx, w[:, 0].size)
+    assert_close(kernels.conv2d_weight_grad(dy, x, w.shape, *args), dw, dy[:, 0].size)
+
+
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_gradients_are_adjoints(geometry):
     """<conv(x), c> = <x, conv_input_grad(c)> = <w, conv_weight_grad(c)>, in float64."""
@@ -155,7 +211,7 @@ def test_im2col_by_hand():
     np.testing.assert_array_equal(cols.reshape(4, 4), [[0, 0, 0, 3], [0, 1, 3, 4], [1, 2, 4, 5], [2, 0, 5, 0]])
 
 
-@pytest.mark.parametrize("geometry", GEOMETRIES[:5])
+@pytest.mark.parametrize("geometry", [*GEOMETRIES[:5], *GEOMETRIES[-2:]])
 def test_same_bits_from_run_to_run(geometry, path, threads):
     x, w, b, dy, args = draw(geometry, np.float32)
     for kernel, arguments in [
@@ -218,7 +274,7 @@ def test_bias_gradient_of_a_plain_convolution(rng, threads):
 def test_tables_are_filled_up_for_every_tile_size(lanes_rows_vectors):
     lanes, rows, vectors = lanes_rows_vectors
     for n, columns in itertools.product((1, rows - 1, rows, rows + 1), (1, lanes * vectors, lanes * vectors + 1)):
-        table = conv_direct._fill_up(np.arange(n), rows)
+        table = fused.fill_up(np.arange(n), rows)
         assert len(table) % rows == 0
         np.testing.assert_array_equal(table[:n], np.arange(n))
         assert set(table[n:]) <= {n - 1}

@@ -180,7 +180,7 @@ def test_equals_a_loop_over_elements(name, o, rng):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 3e-6)])
 @pytest.mark.parametrize(("name", "o"), CASES)
-def test_equals_pytorch(name, o, dtype, tolerance, rng):
+def test_equals_pytorch(name, o, dtype, tolerance, path, rng):
     params, gradients = draw(rng, dtype)
     ours, our_state = run(name, o, params, gradients)
     theirs, their_state = in_torch(name, o, params, gradients)
@@ -192,14 +192,36 @@ def test_equals_pytorch(name, o, dtype, tolerance, rng):
 
 @pytest.mark.parametrize("layout", [transposed, strided])
 @pytest.mark.parametrize(("name", "o"), CASES)
-def test_memory_layout_and_block_size_change_nothing(name, o, layout, rng, monkeypatch):
-    params, gradients = draw(rng, np.float64)
+def test_memory_layout_block_size_and_threads_change_nothing(name, o, layout, path, rng, threads, monkeypatch):
+    params, gradients = draw(rng, np.float32)
     plain, plain_state = run(name, o, params, gradients)
     monkeypatch.setattr(kernels.optim, "BLOCK", 5)
+    monkeypatch.setattr(kernels.optim, "SMALL", 1)
     other, other_state = run(name, o, params, gradients, layout)
     assert_close(plain, other, 0)
     for a, b in zip(plain_state, other_state, strict=True):
         assert_close(a, b, 0)
+
+
+@pytest.mark.parametrize("gradient", [transposed, strided])
+@pytest.mark.parametrize(("name", "o"), CASES)
+def test_gradients_may_lie_otherwise_than_the_parameters(name, o, gradient, path, rng):
+    params, gradients = draw(rng, np.float32)
+    plain, _ = run(name, o, params, gradients)
+    other, _ = run(name, o, params, [[gradient(g) for g in grads] for grads in gradients], lambda a: a)
+    assert_close(plain, other, 0)
+
+
+@pytest.mark.parametrize(("name", "o"), CASES)
+def test_a_parameter_that_may_not_be_written_is_refused(name, o, path, rng):
+    def frozen(a):
+        a = np.array(a)
+        a.flags.writeable = False
+        return a
+
+    params, gradients = draw(rng, np.float32, steps=1)
+    with pytest.raises(ValueError, match="read-only"):
+        run(name, o, params, gradients, frozen)
 
 
 @pytest.mark.parametrize(("name", "o"), CASES)
@@ -244,9 +266,26 @@ def test_different_steps_for_different_parameters():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_nan_and_infinity_pass_through(bad):
-    params, _ = run("sgd", CASES[0][1], [np.ones(3)], [[np.array([0.0, bad, 0.0])]])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("name", "o"), CASES)
+def test_nan_and_infinity_pass_through(name, o, bad, dtype, path):
+    with np.errstate(all="ignore"):
+        params, _ = run(name, o, [np.ones(3, dtype)], [[np.array([0.0, bad, 0.0], dtype)]])
     assert list(np.isfinite(params[0])) == [True, False, True]
+
+
+@pytest.mark.parametrize("o", [o for name, o in CASES if name == "sgd"])
+def test_an_infinite_parameter_stays_infinite_without_decay(o, path):
+    params, _ = run("sgd", {**o, "weight_decay": 0.0}, [np.full(2, np.inf, np.float32)], [[np.ones(2, np.float32)]])
+    assert list(params[0]) == [np.inf, np.inf]
+
+
+@pytest.mark.parametrize(("name", "o"), CASES)
+def test_runs_of_one_step_give_the_same_bits(name, o, path, rng, threads, monkeypatch):
+    monkeypatch.setattr(kernels.optim, "SMALL", 1)
+    params, gradients = draw(rng, np.float32)
+    first, again = (run(name, o, params, gradients)[0] for _ in range(2))
+    assert_close(first, again, 0)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop", "adadelta", "adagrad"])

@@ -70,3 +70,21 @@ def test_errors(device):
         nn.Dropout2d()(tg.zeros(2, 3, device=device))
     with pytest.raises(RuntimeError, match="floating-point input, got int64"):
         F.dropout(tg.tensor([1, 2], device=device))
+
+
+def test_a_state_that_is_set_again_drops_the_same(device):
+    x = tg.ones(50, device=device)
+    F.dropout(x)
+    state = tg.get_rng_state()
+    first, second = F.dropout(x), F.dropout(x)
+    assert (first != second).any().item()
+    tg.set_rng_state(state)
+    close(F.dropout(x), first)
+    close(F.dropout(x), second)
+
+
+def test_no_two_draws_share_a_block():
+    own = tg.Generator()
+    F.dropout(tg.ones(9), generator=own)  # nine words: two blocks of eight
+    F.dropout2d(tg.ones(2, 3, 4, 4), generator=own)  # six words
+    assert own.take(0)[1] == 3

@@ -8,7 +8,15 @@ import pytest
 import torch
 
 import tinygrad_mnist as tg
-from tinygrad_mnist.transforms import Compose, ConvertImageDtype, Lambda, Normalize, PILToTensor, ToTensor
+from tinygrad_mnist.transforms import (
+    Compose,
+    ConvertImageDtype,
+    Lambda,
+    Normalize,
+    PILToTensor,
+    RandomApply,
+    ToTensor,
+)
 
 UINT8 = np.arange(256, dtype=np.uint8)
 
@@ -233,3 +241,56 @@ def test_they_read_like_torchvisions() -> None:
         "    Normalize(mean=(0.1307,), std=(0.3081,))\n"
         ")"
     )
+
+
+# --- a set of images at once
+
+
+class Doubled(ToTensor):
+    """A subclass, of which nobody has said that it changes each value by itself."""
+
+    def __call__(self, pic):
+        return super().__call__(pic) * float(pic.max())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    "transforms",
+    [
+        [ToTensor(), Normalize((0.1307,), (0.3081,))],
+        [PILToTensor(), ConvertImageDtype(tg.float32), Normalize(0.5, 0.25, inplace=True)],
+        [PILToTensor()],
+        [Lambda(lambda x: x[:, ::-1]), ToTensor(), Lambda(lambda x: x.sum(2)), Normalize(0.5, 2.0)],
+        [Lambda(lambda x: x.astype(np.float32) / 2), ToTensor(), Normalize(0.5, 2.0)],
+        [Lambda(ToTensor()), Normalize(0.5, 2.0)],
+        [Lambda(lambda x: x[..., 0])],
+        [Doubled(), Normalize(0.5, 2.0)],
+        [],
+    ],
+)
+def test_rows_of_a_set_are_what_the_images_become(transforms: list, channels: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 5, 4, channels)).astype(np.uint8)
+    index, pipeline = np.array([4, 0, 4, 1]), Compose(transforms)
+    for _ in range(2):
+        ours, expected = pipeline.of_rows(images, index), pipeline(images[index])
+        np.testing.assert_array_equal(np.asarray(ours), np.asarray(expected), strict=True)
+
+
+def test_rows_know_the_default_dtype_and_the_present_settings() -> None:
+    images, index, normalize = UINT8.reshape(1, 16, 16, 1), np.array([0]), Normalize(0.5, 2.0)
+    pipeline = Compose([ToTensor(), normalize])
+    assert pipeline.of_rows(images, index).dtype == tg.float32
+    normalize.mean = 0.25
+    equal_to = pipeline(images)
+    np.testing.assert_array_equal(pipeline.of_rows(images, index).numpy(), equal_to.numpy())
+    tg.set_default_dtype(tg.float64)
+    try:
+        assert pipeline.of_rows(images, index).dtype == tg.float64
+    finally:
+        tg.set_default_dtype(tg.float32)
+
+
+def test_transforms_made_of_others_decide_for_themselves() -> None:
+    images, index = UINT8.reshape(4, 8, 8, 1), np.array([3, 1])
+    never = RandomApply([Lambda(lambda x: 255 - x)], p=0.0)
+    np.testing.assert_array_equal(never.of_rows(images, index), images[index])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import string
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from .. import creation
+from .. import backend, creation
 from ..hub import download_url_to_file
 from ..utils.data.dataset import Dataset
 from .idx import read_idx
@@ -165,11 +166,27 @@ class MNIST(Dataset):
         """
         if self.target_transform is not None or not getattr(self.transform, "batched", self.transform is None):
             return super().fetch_batch(indices)
-        rows = np.asarray(indices)
-        images: Any = creation.to_array(self.data)[rows]  # (N, H, W)
-        if self.transform is not None:
-            images = self.transform(images[..., None])
-        return [creation.as_tensor(images), creation.as_tensor(self.targets)[rows]]
+        data, targets = creation.to_array(self.data), creation.to_array(self.targets)
+        place = backend.of(data)
+        rows = place.to_device(np.asarray(indices, np.int64))
+        if self.transform is None:
+            images = place.kernels.take_rows(data, rows)  # (N, H, W)
+        elif hasattr(self.transform, "of_rows"):
+            images = self.transform.of_rows(data[..., None], rows)
+        else:
+            images = self.transform(place.kernels.take_rows(data, rows)[..., None])
+        return [creation.as_tensor(images), creation.wrap(place.kernels.take_rows(targets, rows))]
+
+    @property
+    def device(self) -> Any:
+        """Where the images and labels are."""
+        return self.data.device
+
+    def to(self, device: Any) -> Self:
+        """This set with its images and labels on `device`, where a `DataLoader` then makes the same batches."""
+        moved = copy.copy(self)
+        moved.data, moved.targets = self.data.to(device), self.targets.to(device)
+        return moved
 
     def __repr__(self) -> str:
         lines = [
@@ -201,17 +218,8 @@ class FashionMNIST(MNIST):
         "t10k-labels-idx1-ubyte.gz": (5148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
     }
     classes: Sequence[str] = [
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
-    ]
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
+    ]  # fmt: skip
 
 
 class KMNIST(MNIST):

@@ -9,8 +9,9 @@
 from .adapt import adapt_first_conv, cached_features, find_head, replace_head
 from .depth import layers, param_groups, unfreeze_last
 from .freeze import freeze, unfreeze
+from .semi import FixMatch
 
 __all__ = [
-    "adapt_first_conv", "cached_features", "find_head", "freeze", "layers", "param_groups", "replace_head", "unfreeze",
-    "unfreeze_last",
+    "FixMatch", "adapt_first_conv", "cached_features", "find_head", "freeze", "layers", "param_groups", "replace_head",
+    "unfreeze", "unfreeze_last",
 ]  # fmt: skip

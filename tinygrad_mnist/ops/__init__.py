@@ -25,6 +25,7 @@ from .compare import (
     ne,
 )
 from .conv import conv2d, conv2d_input_grad, conv2d_relu, conv2d_weight_grad
+from .dropout import dropout, dropout_kept
 from .einsum import einsum
 from .elementwise import (
     add,
@@ -117,17 +118,17 @@ __all__ = [
     "assign", "avg_pool2d", "avg_pool2d_input_grad", "batch_norm", "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bmm",
     "broadcast", "cast", "cat", "ceil", "channel_affine", "chunk", "clamp", "clamp_max", "clamp_min", "clone",
-    "contiguous", "conv2d", "conv2d_input_grad", "conv2d_relu", "conv2d_weight_grad", "cos", "cumprod",
-    "cumsum", "diagonal", "div", "dot", "einsum", "elu", "eq", "erf", "exp", "exp2", "expand", "expm1",
-    "flatten", "flip", "floor", "floor_divide", "gather", "ge", "gelu", "getitem", "gt", "index_select",
+    "contiguous", "conv2d", "conv2d_input_grad", "conv2d_relu", "conv2d_weight_grad", "cos", "cumprod", "cumsum",
+    "diagonal", "div", "dot", "dropout", "dropout_kept", "einsum", "elu", "eq", "erf", "exp", "exp2", "expand",
+    "expm1", "flatten", "flip", "floor", "floor_divide", "gather", "ge", "gelu", "getitem", "gt", "index_select",
     "isfinite", "isinf", "isnan", "layer_norm", "le", "leaky_relu", "lerp", "linear", "log", "log1p", "log2",
     "log10", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "lt",
     "masked", "masked_fill", "masked_select", "matmul", "max", "max_pool2d", "max_pool2d_at",
-    "max_pool2d_input_grad", "max_pool2d_with_indices", "max_unpool2d", "maximum", "mean", "min", "minimum",
-    "mm", "movedim", "mul", "mv", "narrow", "ne", "neg", "nonzero", "norm", "one_hot", "outer", "pad",
-    "permute", "pow", "prod", "promote", "put", "reciprocal", "relu", "relu_grad", "remainder", "repeat",
-    "reshape", "roll", "round", "rsqrt", "scatter", "scatter_add", "setitem", "sigmoid", "sign", "silu", "sin",
-    "softmax", "softmax_cross_entropy", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack",
-    "std", "sub", "sum", "sum_to", "take_along_dim", "tan", "tanh", "tile", "to_device", "topk", "transpose",
-    "tril", "triu", "trunc", "unbind", "unsqueeze", "var", "where",
+    "max_pool2d_input_grad", "max_pool2d_with_indices", "max_unpool2d", "maximum", "mean", "min", "minimum", "mm",
+    "movedim", "mul", "mv", "narrow", "ne", "neg", "nonzero", "norm", "one_hot", "outer", "pad", "permute", "pow",
+    "prod", "promote", "put", "reciprocal", "relu", "relu_grad", "remainder", "repeat", "reshape", "roll",
+    "round", "rsqrt", "scatter", "scatter_add", "setitem", "sigmoid", "sign", "silu", "sin", "softmax",
+    "softmax_cross_entropy", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "sub",
+    "sum", "sum_to", "take_along_dim", "tan", "tanh", "tile", "to_device", "topk", "transpose", "tril", "triu",
+    "trunc", "unbind", "unsqueeze", "var", "where",
 ]  # fmt: skip

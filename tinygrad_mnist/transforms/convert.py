@@ -35,7 +35,7 @@ class ToTensor:
              [0.4000, 1.0000]]])
     """
 
-    batched = True
+    batched = pointwise = True
 
     def __call__(self, pic: Any) -> Tensor:
         x = _to_planes(pic, "ToTensor")
@@ -55,7 +55,7 @@ class PILToTensor:
     Source: https://docs.pytorch.org/vision/stable/generated/torchvision.transforms.PILToTensor.html
     """
 
-    batched = True
+    batched = pointwise = True
 
     def __call__(self, pic: Any) -> Tensor:
         return creation.wrap(_to_planes(pic, "PILToTensor").copy(order="C"))
@@ -75,7 +75,7 @@ class ConvertImageDtype:
     tensor([[[  0, 127, 255]]], dtype=uint8)
     """
 
-    batched = True
+    batched = pointwise = True
 
     def __init__(self, dtype: np.dtype):
         self.dtype = np.dtype(dtype)
@@ -117,7 +117,7 @@ class Normalize:
     tensor([[[-2.,  0.,  2.]]])
     """
 
-    batched = True
+    batched = pointwise = True
 
     def __init__(self, mean: Sequence[float] | float, std: Sequence[float] | float, inplace: bool = False):
         self.mean = mean

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from ... import ops
 from ...inplace import in_place
+from ...kernels.philox import blocks_for
 from ...random import Generator, default_generator
 from ...tensor import Tensor
 from .check import check_dtype
@@ -14,7 +17,7 @@ def dropout(
 ) -> Tensor:
     """x / (1 - p) with probability 1 - p, else 0; x itself unless `training`.
 
-    Drawn from `generator`, by default the one that `manual_seed` seeds.
+    Drawn from `generator`, by default the one that `manual_seed` seeds; the same on every device.
     Source: https://jmlr.org/papers/v15/srivastava14a.html
     """
     return _drop(input, tuple(input.shape), p, training, inplace, generator)
@@ -43,8 +46,6 @@ def _drop(
     check_dtype(input)
     if not training or p == 0:
         return input
-    kept = (generator or default_generator).uniform(shape, "float32") >= p  # (never, where p is 1)
-    mask = kept.astype(input.dtype)
-    mask *= 1 / max(1 - p, 1e-38)
-    scale = input.like(input.xp.asarray(mask))
-    return (in_place(ops.mul) if inplace else ops.mul)(input, scale)
+    key, block = (generator or default_generator).take(blocks_for(math.prod(shape)))
+    drop = in_place(ops.dropout) if inplace else ops.dropout
+    return drop(input, shape, p, key, block)

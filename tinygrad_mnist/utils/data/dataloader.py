@@ -28,6 +28,7 @@ class DataLoader(Generic[T_co]):
       should therefore draw from them, not from a generator of its own, of which every worker has a copy.
     - `generator` draws the order and the seeds of the batches (default: the default generator).
     - `state_dict()` says where in the epoch the loader is; a loader that loads it goes on with the next batch.
+    - A dataset on a GPU (`dataset.to("cuda")`) gives batches that are there already; `num_workers` must be 0 then.
     - `pin_memory` is accepted and has no effect: NumPy has no pinned memory.
 
     Source: https://docs.pytorch.org/docs/stable/data.html
@@ -61,6 +62,11 @@ class DataLoader(Generic[T_co]):
         persistent_workers: bool = False,
     ):
         _check_worker_options(num_workers, timeout, prefetch_factor, persistent_workers)
+        if num_workers and getattr(dataset, "device", "cpu") != "cpu":
+            raise ValueError(
+                f"DataLoader: the dataset is on {dataset.device}, which worker processes cannot use; there a batch is "
+                "gathered at once: load with num_workers=0"
+            )
         self.dataset = dataset
         self.num_workers = num_workers
         self.collate_fn = collate_fn

@@ -106,6 +106,15 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
         rows = list(indices)
         return [x[rows] for x in self.tensors]
 
+    @property
+    def device(self) -> Any:
+        """Where the first of the tensors is."""
+        return self.tensors[0].device
+
+    def to(self, device: Any) -> TensorDataset:
+        """The tensors on `device`: batches are then gathered there."""
+        return TensorDataset(*(x.to(device) for x in self.tensors))
+
 
 class Subset(Dataset[T_co]):
     """The samples of `dataset` at `indices`."""
@@ -119,6 +128,11 @@ class Subset(Dataset[T_co]):
 
     def __getitem__(self, index: Any) -> T_co:
         return self.dataset[self.indices[index]]
+
+    @property
+    def device(self) -> Any:
+        """Where `dataset` is, if it says so."""
+        return getattr(self.dataset, "device", "cpu")
 
     def fetch_batch(self, indices: Sequence[int]) -> Any:
         return fetch_batch(self.dataset, [self.indices[i] for i in indices])

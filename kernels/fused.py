@@ -1,0 +1,58 @@
+"""What the compiled convolutions share: the step after them, and channels-last memory."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import compiled
+
+NONE, RELU, RELU_POOL = 0, 1, 2
+
+
+class Fused(NamedTuple):
+    """What was done after the convolution: the step, its result, and (pooling) which of 2x2 pixels it took."""
+
+    step: int
+    y: np.ndarray  # (N, O, OH, OW), or pooled
+    choice: np.ndarray  # uint8, of y's shape
+    conv_shape: tuple[int, ...]  # of the convolution's own result
+
+
+NO_CHOICE = np.zeros((1, 1, 1, 1), np.uint8)
+
+
+def usable(*arrays: np.ndarray) -> bool:
+    """Whether the arrays are float32 and not empty, and compiled kernels may be used."""
+    fits = all(a.dtype == np.float32 and a.size for a in arrays)
+    return fits and compiled.load("conv_compiled") is not None
+
+
+def empty_result(N: int, O: int, OH: int, OW: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Room for y and choice (N, OH, OW, O) of `step` after a convolution."""
+    y = np.empty((N, OH // 2, OW // 2, O) if step == RELU_POOL else (N, OH, OW, O), np.float32)
+    return y, np.empty(y.shape if step == RELU_POOL else (N, 1, 1, O), np.uint8)
+
+
+def nhwc(x: np.ndarray) -> np.ndarray:
+    """x (N, C, H, W) as a contiguous (N, H, W, C) array; a view where it lies so already."""
+    x = np.require(x.transpose(0, 2, 3, 1), requirements=["A", "W"])
+    if x.flags.c_contiguous or x.dtype != np.float32:
+        return np.ascontiguousarray(x)
+    y = np.empty(x.shape, x.dtype)
+    compiled.load("fused_compiled").gather(y, x)
+    return y
+
+
+def offsets(*axes: tuple[int, int]) -> np.ndarray:
+    """The offsets of all elements of an array whose axes have these (sizes, strides), in row-major order."""
+    total = np.zeros(1, np.int64)
+    for n, stride in axes:
+        total = (total[:, None] + np.arange(n, dtype=np.int64) * stride).ravel()
+    return total
+
+
+def fill_up(table: np.ndarray, multiple: int) -> np.ndarray:
+    """The table, its last entry repeated until its length is a multiple: full tiles, the rest not looked at."""
+    return np.pad(table, (0, -len(table) % multiple), mode="edge")

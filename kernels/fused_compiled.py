@@ -1,0 +1,88 @@
+"""What compiled convolutions do to an image while it is in the cache: the fused step, and the way back through it.
+
+Arrays are channels-last, contiguous float32: x (N, H, W, C), y and dy (N, OH, OW, O). Numba's cache looks at the
+file of a function and not at what that imports: after a change here, delete `kernels/__pycache__`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import float32, int64, njit, types, uint8, void
+
+from .fused import NONE, RELU, RELU_POOL
+
+images, choices = float32[:, :, :, ::1], uint8[:, :, :, ::1]
+table, four = int64[::1], types.UniTuple(int64, 4)
+options: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
+
+
+@njit(void(images, float32[:, :, :, :]), **options)
+def gather(y: np.ndarray, x: np.ndarray) -> None:  # pragma: no cover
+    """y = x, where x (N, H, W, C) lies in memory in another order: one image, which fits the cache, at a time."""
+    N, H, W, C = x.shape
+    for n in range(N):
+        for h in range(H):
+            for w in range(W):
+                for c in range(C):
+                    y[n, h, w, c] = x[n, h, w, c]
+
+
+@njit(**options)
+def copy(padded: np.ndarray, x: np.ndarray, top: int, left: int) -> None:  # pragma: no cover
+    H, W, C = x.shape
+    for h in range(H):
+        for w in range(W):
+            for c in range(C):
+                padded[top + h, left + w, c] = x[h, w, c]
+
+
+@njit(**options)
+def fill(
+    padded: np.ndarray, dy: np.ndarray, y: np.ndarray, choice: np.ndarray, epilogue: int, top: int, left: int
+) -> None:  # pragma: no cover
+    """dy of one image, carried back through the epilogue, into a larger image whose rest stays as it is."""
+    H, W, O = dy.shape
+    if epilogue == NONE:
+        copy(padded, dy, top, left)
+    elif epilogue == RELU:
+        for h in range(H):
+            for w in range(W):
+                for o in range(O):
+                    padded[top + h, left + w, o] = dy[h, w, o] if y[h, w, o] > 0 else np.float32(0)
+    else:
+        for h in range(H):
+            for w in range(W):
+                for k in range(4):
+                    into = padded[top + 2 * h + k // 2, left + 2 * w + k % 2]
+                    for o in range(O):
+                        taken = choice[h, w, o] == k and y[h, w, o] > 0
+                        into[o] = dy[h, w, o] if taken else np.float32(0)
+
+
+@njit(**options)
+def finish(
+    y: np.ndarray, choice: np.ndarray, sums: np.ndarray, epilogue: int, width: int, grid: tuple[int, ...]
+) -> None:  # pragma: no cover
+    """One image's sums (pixels, O or more), rows of `width` pixels, through the step into y (OH, OW, O)."""
+    H, W, O = y.shape
+    h0, SH, w0, SW = grid
+    if epilogue == RELU_POOL:
+        for h in range(H):
+            for w in range(W):
+                corner = 2 * h * width + 2 * w
+                for o in range(O):
+                    best, at = sums[corner, o], 0
+                    for k in range(1, 4):
+                        value = sums[corner + (k // 2) * width + k % 2, o]
+                        if value > best or value != value:
+                            best, at = value, k
+                    y[h, w, o] = np.float32(0) if best < 0 else best
+                    choice[h, w, o] = at
+    else:
+        for i, h in enumerate(range(h0, H, SH)):
+            for j, w in enumerate(range(w0, W, SW)):
+                for o in range(O):
+                    value = sums[i * width + j, o]
+                    y[h, w, o] = np.float32(0) if epilogue == RELU and value < 0 else value

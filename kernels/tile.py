@@ -1,0 +1,111 @@
+"""The loop that all compiled convolutions spend their time in, written with LLVM's vector instructions.
+
+`tile` computes MR rows and NR vectors of columns of a matrix product,
+
+    c[i, j] = init[i, j] + sum over s, k of a[rows[i] + segments[s] + k * a_step] * b[s * run + k, j]
+
+with its MR x NR sums in vector registers. Each step of k loads NR vectors of b, spreads one number of a over a
+vector for each row, and does MR x NR fused multiply-adds. Compilers do not find this by themselves.
+
+Numba's cache looks at the file of a function and not at what that imports: after a change here, delete
+`kernels/__pycache__`.
+
+Design: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication (2008),
+https://doi.org/10.1145/1356052.1356053
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+
+def _shape_for(features: dict[str, bool]) -> tuple[int, int, int]:  # pragma: no cover  (one branch a CPU)
+    """Numbers in a vector, rows and vectors of a tile, so that all sums fit into the CPU's registers."""
+    if features.get("avx512f"):
+        return 16, 12, 2  # 32 registers of 16 numbers
+    if features.get("fma"):
+        return 8, 6, 2  # 16 registers of 8
+    return 4, 8, 2  # 32 registers of 4 (ARM's NEON)
+
+
+LANES, MR, NR = _shape_for(binding.get_host_cpu_features())
+COLUMNS = NR * LANES
+
+Float, Int = ir.FloatType(), ir.IntType(64)
+Vector = ir.VectorType(Float, LANES)
+
+
+# The rest runs while Numba compiles, whose result is cached on disk, so that coverage may or may not see it.
+
+
+def at(builder: Any, pointer: Any, *indices: Any) -> Any:  # pragma: no cover
+    """The address so many elements further on."""
+    for index in indices:
+        pointer = builder.gep(pointer, [Int(index) if isinstance(index, int) else index])
+    return pointer
+
+
+def load(builder: Any, pointer: Any) -> Any:  # pragma: no cover
+    """The vector of LANES numbers there."""
+    value = builder.load(builder.bitcast(pointer, Vector.as_pointer()))
+    value.align = 4
+    return value
+
+
+def store(builder: Any, vector: Any, pointer: Any) -> None:  # pragma: no cover
+    builder.store(vector, builder.bitcast(pointer, Vector.as_pointer())).align = 4
+
+
+def _spread(builder: Any, number: Any) -> Any:  # pragma: no cover
+    undefined = ir.Constant(Vector, ir.Undefined)
+    first = builder.insert_element(undefined, number, ir.IntType(32)(0))
+    lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+    return builder.shuffle_vector(first, undefined, lanes)
+
+
+@intrinsic
+def tile(
+    typing_context: Any, c: Any, c_stride: Any, init: Any, init_stride: Any, a: Any, rows: Any, a_step: Any,
+    segments: Any, n_segments: Any, run: Any, b: Any, b_stride: Any,
+) -> Any:  # fmt: skip  # pragma: no cover
+    """See above. c, init, a, b are addresses of float32, rows and segments of int64; strides count elements."""
+    return types.void(*[types.intp] * 12), _emit_tile
+
+
+def _emit_tile(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # pragma: no cover
+    c, c_stride, init, init_stride, a, rows, a_step, segments, n_segments, run, b, b_stride = args
+    c, init, a, b = (builder.inttoptr(p, Float.as_pointer()) for p in (c, init, a, b))
+    rows, segments = (builder.inttoptr(p, Int.as_pointer()) for p in (rows, segments))
+    multiply_add = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(Vector, [Vector] * 3), f"llvm.fma.v{LANES}f32"
+    )
+    tile_rows, tile_columns = range(MR), range(NR)
+    sums = [[cgutils.alloca_once(builder, Vector) for _ in tile_columns] for _ in tile_rows]
+    for i in tile_rows:
+        for j in tile_columns:
+            builder.store(ir.Constant(Vector, [0.0] * LANES), sums[i][j])
+    row = [builder.load(at(builder, rows, i)) for i in tile_rows]
+    with cgutils.for_range(builder, n_segments) as s:
+        a_segment = at(builder, a, builder.load(at(builder, segments, s.index)))
+        b_segment = at(builder, b, builder.mul(builder.mul(s.index, run), b_stride))
+        a_row = [at(builder, a_segment, row[i]) for i in tile_rows]
+        with cgutils.for_range(builder, run) as k:
+            b_row = at(builder, b_segment, builder.mul(k.index, b_stride))
+            b_vectors = [load(builder, at(builder, b_row, j * LANES)) for j in tile_columns]
+            a_offset = builder.mul(k.index, a_step)
+            for i in tile_rows:
+                a_vector = _spread(builder, builder.load(at(builder, a_row[i], a_offset)))
+                for j in tile_columns:
+                    more = builder.call(multiply_add, [a_vector, b_vectors[j], builder.load(sums[i][j])])
+                    builder.store(more, sums[i][j])
+    for i in tile_rows:
+        for j in tile_columns:
+            start = load(builder, at(builder, init, builder.mul(init_stride, Int(i)), j * LANES))
+            total = builder.fadd(builder.load(sums[i][j]), start)
+            store(builder, total, at(builder, c, builder.mul(c_stride, Int(i)), j * LANES))
+    return context.get_dummy_value()

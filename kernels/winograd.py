@@ -1,0 +1,115 @@
+"""Winograd's convolution for 3x3 kernels with stride 1: as `conv_direct`, with 2.25 times fewer multiplications.
+
+All that is made here are tables and transformed kernels; the loops are in `winograd_compiled`. Rounding errors
+are as large as those of a direct convolution. A NaN or infinity reaches every pixel of the 2x2 tiles that see it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import compiled
+from .fused import NO_CHOICE, NONE, RELU_POOL, Fused, empty_result, fill_up, nhwc, offsets
+from .parallel import for_blocks
+
+Pair = tuple[int, int]
+
+G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
+GG = np.kron(G, G)  # (16, 9): G g Gᵀ for g as a vector
+CHANNELS = 16  # with fewer, the transforms cost more than the products that they save
+GROUP = 144  # tiles: images are taken together until they have so many
+
+
+def suits(w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int) -> bool:
+    """Whether a convolution is of the kind that this is for, and faster here."""
+    usual = w_shape[2:] == (3, 3) and stride == dilation == (1, 1) and groups == 1 and max(padding) <= 2
+    return usual and min(w_shape[:2]) >= CHANNELS
+
+
+def fits(x_shape: tuple[int, ...], size: tuple[int, ...], padding: Pair) -> bool:
+    """Whether a gradient of `size` pixels covers every place that the kernel has in x."""
+    return size == (x_shape[2] + 2 * padding[0] - 2, x_shape[3] + 2 * padding[1] - 2)
+
+
+def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, padding: Pair, step: int = NONE) -> Fused:
+    """y (N, O, OH, OW) from x (N, C, H, W), w (O, C, 3, 3) and b (O,) or None; then `step`."""
+    N, _, H, W = x.shape
+    OH, OW = H + 2 * padding[0] - 2, W + 2 * padding[1] - 2
+    y, choice = empty_result(N, len(w), OH, OW, step)
+    _convolve(x, None, w, b, (OH, OW), padding, y, choice, step)
+    return Fused(step, y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2), (N, len(w), OH, OW))
+
+
+def conv2d_input_grad(
+    dy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...], padding: Pair, fused: Fused | None
+) -> np.ndarray:
+    """dx (N, C, H, W): dy convolved with the kernel turned round."""
+    N, C, H, W = x_shape
+    dx = np.empty((N, H, W, C), np.float32)
+    turned = w[..., ::-1, ::-1].transpose(1, 0, 2, 3)
+    _convolve(dy, fused, turned, None, (H, W), (2 - padding[0], 2 - padding[1]), dx, NO_CHOICE, NONE)
+    return dx.transpose(0, 3, 1, 2)
+
+
+def conv2d_weight_grad(
+    dy: np.ndarray, x: np.ndarray, w_shape: tuple[int, ...], padding: Pair, fused: Fused | None
+) -> np.ndarray:
+    """dw (O, C, 3, 3) from x and dy."""
+    code, tile = compiled.load("winograd_compiled"), compiled.load("tile")
+    O, C = w_shape[:2]
+    OH, OW = dy.shape[2:] if fused is None else fused.conv_shape[2:]
+    columns, rows = O + -O % tile.COLUMNS, fill_up(np.arange(C), tile.MR)
+    frame, *tables = _tiles((OH, OW), padding, C + -C % tile.LANES, columns)
+
+    def images(start: int, stop: int) -> np.ndarray:
+        du = np.zeros((16, len(rows), columns), np.float32)
+        code.weight_grad(nhwc(x[start:stop]), frame, *_gradient(dy, fused, start, stop), *tables, rows, du)
+        return du
+
+    du: Any = sum(for_blocks(images, len(x)))
+    dw = GG.T @ du[:, :C, :O].reshape(16, -1)
+    return np.ascontiguousarray(dw.reshape(3, 3, C, O).transpose(3, 2, 0, 1))
+
+
+def _convolve(
+    x: np.ndarray, fused: Fused | None, w: np.ndarray, b: np.ndarray | None, size: Pair, padding: Pair,
+    y: np.ndarray, choice: np.ndarray, step: int,
+) -> None:  # fmt: skip
+    """y (N, *size, O) from x, a gradient that is carried back through `fused` on the way."""
+    code, tile = compiled.load("winograd_compiled"), compiled.load("tile")
+    O, C = w.shape[:2]
+    columns = O + -O % tile.COLUMNS
+    u = np.zeros((16, C, columns), np.float32)
+    u[..., :O] = (GG @ w.transpose(2, 3, 1, 0).reshape(9, -1)).reshape(16, C, O)
+    u = np.ascontiguousarray(u.reshape(16, C, -1, tile.COLUMNS).transpose(0, 2, 1, 3))
+    bias = np.zeros(columns, np.float32)
+    if b is not None:
+        bias[:O] = b
+    frame, *tables = _tiles(size, padding, C + -C % tile.LANES, columns)
+
+    def images(start: int, stop: int) -> None:
+        chosen = choice[start:stop] if step == RELU_POOL else NO_CHOICE
+        code.conv(*_gradient(x, fused, start, stop), frame, *tables, u, bias, y[start:stop], chosen, step)
+
+    for_blocks(images, len(x))
+
+
+def _gradient(dy: np.ndarray, fused: Fused | None, start: int, stop: int) -> tuple[Any, ...]:
+    """Some images of dy, and the result, choice and kind of the step that it is carried back through."""
+    part = nhwc(dy[start:stop])
+    if fused is None:
+        return part, part, NO_CHOICE, NONE
+    choice = nhwc(fused.choice[start:stop]) if fused.step == RELU_POOL else NO_CHOICE
+    return part, nhwc(fused.y[start:stop]), choice, fused.step
+
+
+def _tiles(size: Pair, padding: Pair, channels: int, columns: int) -> tuple[Any, ...]:
+    """The frame that holds all tiles, where they begin in framed images and in results, and how many an image has."""
+    rows, across = -(-size[0] // 2), -(-size[1] // 2)
+    height, width = 2 * rows + 2, 2 * across + 2
+    group = -(-GROUP // (rows * across))
+    tiles = offsets((group, height * width * channels), (rows, 2 * width * channels), (across, 2 * channels))
+    outs = offsets((group, 4 * rows * across * columns), (rows, 4 * across * columns), (across, 2 * columns))
+    return (height, width, *padding), tiles, outs, rows * across

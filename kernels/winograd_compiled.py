@@ -1,0 +1,194 @@
+"""Winograd's convolution for 3x3 kernels with stride 1: 16 multiplications for 4 output pixels instead of 36.
+
+A tile of 2x2 output pixels is seen from 4x4 input pixels d. With the kernel g (3x3),
+
+    y = Aᵀ ((G g Gᵀ) ∘ (Bᵀ d B)) A
+
+where ∘ multiplies element by element. Summed over input channels, each of the 16 elements is a matrix product of its
+own: tiles x input channels times input channels x output channels. The transforms by A and B are additions alone;
+G g Gᵀ is made once a call. The weight gradient is the adjoint of this in g:
+
+    dg = Gᵀ ((A dy Aᵀ) ∘ (Bᵀ d B)) G
+
+whose 16 products sum over the tiles. Tiles are transformed a block at a time, so that all that a block needs stays in
+the cache. Numba's cache looks at the file of a function and not at what that imports: after a change there, delete
+`kernels/__pycache__`.
+
+Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (2015), https://arxiv.org/abs/1509.09308
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import float32, int64, njit, types, void
+from numba.extending import intrinsic
+
+from .fused import NONE
+from .fused_compiled import choices, copy, fill, finish, four, images, options, table
+from .tile import COLUMNS, LANES, MR, Float, at, load, store, tile
+
+BLOCK = 4 * MR  # tiles that are transformed together
+ONE_ONE = 5  # element (1, 1) of 4x4: Aᵀ (element) A has it in all four pixels, so that a bias goes there
+EVERY_PIXEL = (0, 1, 0, 1)
+
+
+def _transform(along: Callable[..., list[Any]], size: int) -> Any:  # pragma: no cover  (runs while Numba compiles)
+    """to = `along` applied to the columns and to the rows of a size x size square, for LANES channels at once.
+
+    The function made takes the square's address and the distances of its rows and columns, and the same for the
+    result, in elements.
+    """
+
+    @intrinsic
+    def transform(
+        typing_context: Any, square: Any, row: Any, column: Any, to: Any, to_row: Any, to_column: Any
+    ) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            square, row, column, to, to_row, to_column = args
+            square, to = (builder.inttoptr(p, Float.as_pointer()) for p in (square, to))
+
+            def place(start: Any, row: Any, i: int, column: Any, j: int) -> Any:
+                return at(builder, start, builder.mul(row, row.type(i)), builder.mul(column, column.type(j)))
+
+            numbers = [[load(builder, place(square, row, i, column, j)) for j in range(size)] for i in range(size)]
+            half = [along(builder, *line) for line in numbers]
+            for j, line in enumerate(zip(*half, strict=True)):
+                for i, number in enumerate(along(builder, *line)):
+                    store(builder, number, place(to, to_row, i, to_column, j))
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 6), emit
+
+    return transform
+
+
+def _b_transposed(ir: Any, a: Any, b: Any, c: Any, d: Any) -> list[Any]:  # pragma: no cover
+    return [ir.fsub(a, c), ir.fadd(b, c), ir.fsub(c, b), ir.fsub(b, d)]
+
+
+def _a_transposed(ir: Any, a: Any, b: Any, c: Any, d: Any) -> list[Any]:  # pragma: no cover
+    return [ir.fadd(a, ir.fadd(b, c)), ir.fsub(ir.fsub(b, c), d)]
+
+
+def _a(ir: Any, a: Any, b: Any) -> list[Any]:  # pragma: no cover
+    return [a, ir.fadd(a, b), ir.fsub(a, b), ir.fsub(ir.fsub(b, b), b)]
+
+
+input_transform = _transform(_b_transposed, 4)  # Bᵀ d B
+output_transform = _transform(_a_transposed, 4)  # Aᵀ m A
+gradient_transform = _transform(_a, 2)  # A dy Aᵀ
+
+
+@njit(
+    void(
+        images, images, choices, int64, four, table, table, int64, float32[:, :, :, ::1], float32[::1],
+        images, choices, int64,
+    ),
+    **options,
+)  # fmt: skip
+def conv(
+    x: np.ndarray, x_out: np.ndarray, x_choice: np.ndarray, undo: int, frame: tuple[int, ...], tiles: np.ndarray,
+    outs: np.ndarray, per_image: int, u: np.ndarray, bias: np.ndarray, y: np.ndarray, choice: np.ndarray,
+    epilogue: int,
+) -> None:  # fmt: skip  # pragma: no cover
+    """y = epilogue(x * kernel + bias), with u (16, column blocks, C, COLUMNS) = G g Gᵀ.
+
+    `frame` and `undo` are those of conv_compiled.conv. `tiles` and `outs` say where tiles begin in some framed images
+    and in their results, `per_image` of them in each.
+    """
+    N, H, W, C = x.shape
+    columns, channels, group = len(bias), C + -C % LANES, len(tiles) // per_image
+    height, width = frame[0], frame[1]
+    framed = height != H or width != W or channels != C or undo != NONE
+    room = np.zeros((group, height, width, channels) if framed else (0, 0, 0, 0), np.float32)
+    sums = np.empty((group, (height - 2) * (width - 2), columns), np.float32)
+    v = np.zeros((16, BLOCK, channels), np.float32)
+    m = np.empty((16, BLOCK, columns), np.float32)
+    rows, segment, zeros = np.arange(MR) * channels, np.zeros(1, np.int64), np.zeros(columns, np.float32)
+    for start in range(0, N, group):
+        count = min(group, N - start)
+        a = x[start].ctypes.data
+        if framed:
+            a = room.ctypes.data
+            for n in range(count):
+                from_, by = x_out[(start + n) % len(x_out)], x_choice[(start + n) % len(x_choice)]
+                fill(room[n], x[start + n], from_, by, undo, frame[2], frame[3])
+        for t in range(0, count * per_image, BLOCK):
+            size = min(BLOCK, count * per_image - t)
+            for i in range(size):
+                for c in range(0, channels, LANES):
+                    input_transform(
+                        a + 4 * (tiles[t + i] + c), width * channels, channels,
+                        v[0, i, c:].ctypes.data, 4 * BLOCK * channels, BLOCK * channels,
+                    )  # fmt: skip
+            for e in range(16):
+                init = bias if e == ONE_ONE else zeros
+                for block in range(u.shape[1]):
+                    column = block * COLUMNS
+                    for i in range(0, size, MR):
+                        tile(
+                            m[e, i, column:].ctypes.data, columns, init[column:].ctypes.data, 0,
+                            v[e, i].ctypes.data, rows.ctypes.data, 1, segment.ctypes.data, 1, C,
+                            u[e, block].ctypes.data, COLUMNS,
+                        )  # fmt: skip
+            for i in range(size):
+                for c in range(0, columns, LANES):
+                    output_transform(
+                        m[0, i, c:].ctypes.data, 4 * BLOCK * columns, BLOCK * columns,
+                        sums.ctypes.data + 4 * (outs[t + i] + c), (width - 2) * columns, columns,
+                    )  # fmt: skip
+        for n in range(count):
+            finish(y[start + n], choice[(start + n) % len(choice)], sums[n], epilogue, width - 2, EVERY_PIXEL)
+
+
+@njit(
+    void(images, four, images, images, choices, int64, table, table, int64, table, float32[:, :, ::1]),
+    **options,
+)
+def weight_grad(
+    x: np.ndarray, frame: tuple[int, ...], dy: np.ndarray, dy_out: np.ndarray, dy_choice: np.ndarray, undo: int,
+    tiles: np.ndarray, outs: np.ndarray, per_image: int, rows: np.ndarray, du: np.ndarray,
+) -> None:  # fmt: skip  # pragma: no cover
+    """du (16, C or more, O or more) += (Bᵀ x B)ᵀ · (A dy Aᵀ) over all tiles."""
+    N, H, W, C = x.shape
+    columns, channels, group = du.shape[2], C + -C % LANES, len(tiles) // per_image
+    height, width = frame[0], frame[1]
+    framed = height != H or width != W or channels != C
+    room = np.zeros((group, height, width, channels) if framed else (0, 0, 0, 0), np.float32)
+    gradient = np.zeros((group, height - 2, width - 2, columns), np.float32)
+    v = np.empty((16, BLOCK, channels), np.float32)
+    d = np.empty((16, BLOCK, columns), np.float32)
+    segment = np.zeros(1, np.int64)
+    for start in range(0, N, group):
+        count = min(group, N - start)
+        a = room.ctypes.data if framed else x[start].ctypes.data
+        for n in range(count):
+            if framed:
+                copy(room[n], x[start + n], frame[2], frame[3])
+            from_, by = dy_out[(start + n) % len(dy_out)], dy_choice[(start + n) % len(dy_choice)]
+            fill(gradient[n], dy[start + n], from_, by, undo, 0, 0)
+        for t in range(0, count * per_image, BLOCK):
+            size = min(BLOCK, count * per_image - t)
+            for i in range(size):
+                for c in range(0, channels, LANES):
+                    input_transform(
+                        a + 4 * (tiles[t + i] + c), width * channels, channels,
+                        v[0, i, c:].ctypes.data, 4 * BLOCK * channels, BLOCK * channels,
+                    )  # fmt: skip
+                for c in range(0, columns, LANES):
+                    gradient_transform(
+                        gradient.ctypes.data + 4 * (outs[t + i] + c), (width - 2) * columns, columns,
+                        d[0, i, c:].ctypes.data, 4 * BLOCK * columns, BLOCK * columns,
+                    )  # fmt: skip
+            for e in range(16):
+                for column in range(0, columns, COLUMNS):
+                    for row in range(0, len(rows), MR):
+                        c = du[e, row, column:].ctypes.data
+                        tile(
+                            c, columns, c, columns,
+                            v[e].ctypes.data, rows[row:].ctypes.data, channels, segment.ctypes.data, 1, size,
+                            d[e, 0, column:].ctypes.data, columns,
+                        )  # fmt: skip
