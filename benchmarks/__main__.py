@@ -11,13 +11,14 @@ from tinygrad_mnist.kernels import compiled
 
 from .environment import environment
 from .kernels import kernels
+from .processes import memory, race, startup
 from .pytorch import WAYS, ways_that_run
-from .startup import startup
 from .steps import inference, scaling, training
 from .timing import geometric_means, run
 
 CASES = {"kernels": kernels, "training": training, "inference": inference, "scaling": scaling}
-PARTS = (*CASES, "startup")
+MOST_RACES = 3  # a pair of them takes two minutes
+PARTS = (*CASES, "memory", "race", "startup")
 
 
 def main() -> None:
@@ -54,6 +55,10 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
                 means = "  ".join(f"{name} {mean:.2f}" for name, mean in geometric_means(found).items())
                 print(f"geometric mean over {len(found)} rows: {means}")
                 rows += found
+        if "memory" in parts:
+            rows += memory(args.batch, threads)
+        if "race" in parts:
+            rows += race(min(args.rounds, MOST_RACES), threads)
     if "startup" in parts:
         rows += startup(args.rounds)
     return rows

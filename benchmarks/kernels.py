@@ -128,7 +128,8 @@ def _forward(
 
 
 def _gradients(module: Any, y: Any, wanted: list[Any], g: Any) -> Work:
-    return lambda: module.autograd.grad(y, wanted, g, retain_graph=True)
+    # A new tensor each time, since some gradients are remembered for the tensor that they were computed from.
+    return lambda: module.autograd.grad(y, wanted, g.detach(), retain_graph=True)
 
 
 def _check(ours: Work, theirs: dict[str, Work], what: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .networks import NETWORKS, Network, Pair, cnn
+from .networks import NETWORKS, Network, cnn
+from .pair import Pair, flops
 from .timing import Case, assert_close
 
 IMAGE_SIZES = (14, 28, 56, 112)  # of the scaling part,
@@ -43,7 +44,7 @@ def scaling(batches: list[int], ways: list[str]) -> Iterator[Case]:
 def _training(name: str, network: Network, batch: int, ways: list[str]) -> Case:
     pair = Pair(network, batch)
     theirs = {way: pair.their_step(way) for way in ways}
-    return Case(name, pair.our_step(), theirs, pair.check_step, batch * network.flops()[1], batch=batch)
+    return Case(name, pair.our_step(), theirs, pair.check_step, batch * flops(network)[1], batch=batch)
 
 
 def _inference(name: str, network: Network, batch: int, ways: list[str]) -> Case:
@@ -55,4 +56,4 @@ def _inference(name: str, network: Network, batch: int, ways: list[str]) -> Case
         for way, work in theirs.items():
             assert_close(ours(), work(), f"logits ({way})")
 
-    return Case(name, ours, theirs, check, batch * network.flops()[0], batch=batch)
+    return Case(name, ours, theirs, check, batch * flops(network)[0], batch=batch)

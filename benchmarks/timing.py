@@ -88,8 +88,10 @@ def set_threads(n: int) -> None:
 def run(part: str, cases: Iterable[Case], rounds: int, threads: int) -> list[dict[str, Any]]:
     """Check, time and print each case; one row a case, in the form of the JSON file."""
     set_threads(threads)
-    print(f"\n{part}, threads: {threads}, rounds: {rounds}")
-    print(f"{'':51} {'ours':>8}    {'quartiles':^17} {'floor':>5}  torch's median over ours")
+    peak = machine()
+    speeds = f"matrix product {peak.flops / 1e9:.0f} GFLOP/s, copy {peak.bandwidth / 1e9:.1f} GB/s"
+    print(f"\n{part}, threads: {threads}, rounds: {rounds}; {speeds}")
+    print(f"{'':51} {'ours':>8}    {'quartiles':^18} {'floor':>5}  torch's median over ours")
     rows = []
     for case in cases:
         case.check()
@@ -124,7 +126,7 @@ def line(row: dict[str, Any]) -> str:
     low, median, high = (1e3 * s for s in row["seconds"]["ours"])
     against = "  ".join(f"{name} {ratio:.2f}" for name, ratio in row["ratios"].items())
     spread = f"{low:.3f} to {high:.3f}"
-    return f"{row['name']:51} {median:8.3f} ms {spread:^17} {row['of_floor']:5.2f}  {against}"
+    return f"{row['name']:51} {median:8.3f} ms {spread:^18} {row['of_floor']:5.2f}  {against}"
 
 
 def geometric_means(rows: list[dict[str, Any]]) -> dict[str, float]:

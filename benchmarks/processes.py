@@ -1,0 +1,84 @@
+"""What is measured in processes of their own: importing, memory, and the whole way to 99 % test accuracy."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+LIBRARIES = {"ours": "tinygrad_mnist", "eager": "torch"}
+IMPORT = "import time, numpy; start = time.perf_counter(); import {name}; print(time.perf_counter() - start)"
+
+
+def startup(rounds: int) -> list[dict[str, Any]]:
+    """Seconds that importing each library adds to `import numpy`, with bytecode."""
+    with tempfile.TemporaryDirectory() as cache:
+        commands = {
+            who: [sys.executable, "-X", f"pycache_prefix={cache}", "-c", IMPORT.format(name=name)]
+            for who, name in LIBRARIES.items()
+        }
+        seconds: dict[str, list[float]] = {who: [] for who in LIBRARIES}
+        for _ in range(rounds + 1):
+            for who, command in commands.items():
+                seconds[who].append(float(_output(command)))
+    # the first one wrote the bytecode
+    return [_row("startup", "import, after numpy", {who: s[1:] for who, s in seconds.items()})]
+
+
+def memory(batches: list[int], threads: int) -> list[dict[str, Any]]:
+    """The most memory of a process that takes training steps of the example CNN."""
+    rows = []
+    for batch in batches:
+        flags = ["memory", "--batch", str(batch), "--threads", str(threads)]
+        found = {who: [_fresh(name, flags)["bytes"] / 2**20] for who, name in LIBRARIES.items()}
+        rows.append(_row("memory", f"peak memory of a training process, batch {batch}", found, "MiB", threads))
+    return rows
+
+
+def race(rounds: int, threads: int, epochs: int = 2, images: int = 60_000) -> list[dict[str, Any]]:
+    """MNIST to 99 % test accuracy, from the start of a process to its end, and one epoch of that."""
+    flags = ["race", "--threads", str(threads), "--epochs", str(epochs), "--images", str(images)]
+    whole: dict[str, list[float]] = {who: [] for who in LIBRARIES}
+    epoch: dict[str, list[float]] = {who: [] for who in LIBRARIES}
+    accuracy: dict[str, list[float]] = {who: [] for who in LIBRARIES}
+    for _ in range(rounds):
+        for who, name in LIBRARIES.items():
+            start = time.perf_counter()
+            found = _fresh(name, flags)
+            whole[who].append(time.perf_counter() - start)
+            epoch[who].append(found["epochs"][-1])
+            accuracy[who].append(found["accuracy"])
+    rows = [
+        _row("race", f"one epoch of {images} images", epoch, "s", threads),
+        _row("race", f"{epochs} epochs and test, from process start", whole, "s", threads),
+    ]
+    rows[-1]["accuracy"] = accuracy
+    print("test accuracy: " + ", ".join(f"{who} {a}" for who, a in accuracy.items()))
+    return rows
+
+
+def _fresh(library: str, flags: list[str]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.fresh", library, *flags]
+    return json.loads(_output(command, cwd=Path(__file__).parent.parent))
+
+
+def _output(command: list[str], **options: Any) -> str:
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, **options).stdout
+
+
+def _row(
+    part: str, name: str, found: dict[str, list[float]], unit: str = "s", threads: int | None = None
+) -> dict[str, Any]:
+    """A row of the JSON file, which is printed too. As elsewhere, a ratio is PyTorch's median over ours."""
+    quartiles = {who: np.quantile(values, [0.25, 0.5, 0.75]).tolist() for who, values in found.items()}
+    (low, ours, high), theirs, n = quartiles["ours"], quartiles["eager"][1], len(found["ours"])
+    ratio = theirs / ours
+    print(f"{name}: {ours:.4g} {unit} ({low:.4g} to {high:.4g}, n = {n}), torch {theirs:.4g} {unit}: {ratio:.2f}")
+    kind = "seconds" if unit == "s" else unit
+    return {"part": part, "name": name, "threads": threads, "rounds": n, kind: quartiles, "ratios": {"eager": ratio}}
