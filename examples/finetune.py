@@ -33,13 +33,17 @@ SIDEWAYS = (-10.0, 10.0, -10.0, 10.0)  # no flips: a mirrored digit is none
 DISTORTIONS = {
     "plain": [],
     "weak": [transforms.RandomAffine(10, (0.08, 0.08), (0.9, 1.1), SIDEWAYS, BILINEAR)],
-    "strong": [transforms.RandomAffine(20, (0.12, 0.12), (0.8, 1.2), (-20.0, 20.0, -20.0, 20.0), BILINEAR)],
+    "strong": [
+        transforms.RandomAffine(25, (0.12, 0.12), (0.7, 1.3), (-20.0, 20.0, -20.0, 20.0), BILINEAR),
+        transforms.RandomErasing(0.5, (0.02, 0.2)),
+    ],
 }
 
 
 def main(args):
     data = load_data(args)
     results = read_results(args)
+    make_model(args, args.mode)  # so that wrong weights show at once
     for count in args.labels_per_class:
         for draw in range(args.draws):
             for mode in dict.fromkeys(["scratch", args.mode]):

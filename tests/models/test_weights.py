@@ -22,6 +22,13 @@ def same(model: tg.nn.Module, state: dict) -> None:
     assert all(np.array_equal(value.numpy(), state[name].numpy()) for name, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize("make", [models.cnn, models.lenet5, models.resnet20, models.strided_cnn, models.vit_tiny])
+def test_every_small_network_takes_weights(tmp_path: Path, make) -> None:
+    saved = make().state_dict()
+    tg.save(saved, tmp_path / "weights.safetensors")
+    same(make(weights=tmp_path / "weights.safetensors"), saved)
+
+
 def load(path: Path | str, name: str = "lenet5") -> tg.nn.Module:
     return weights.load_weights(models.lenet5(), path, name, progress=False)
 

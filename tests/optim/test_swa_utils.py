@@ -100,3 +100,11 @@ def test_update_bn_leaves_frozen_layers_and_others_alone() -> None:
     with pytest.raises(RuntimeError, match="expected 3 features"):
         swa_utils.update_bn([tg.ones(2, 5)], model)
     assert model[1].momentum == 0.1
+
+
+def test_the_average_of_frozen_weights_keeps_their_bits(device: str) -> None:
+    model = nn.Linear(50, 50).to(device)
+    ema = swa_utils.AveragedModel(model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(0.98))
+    for _ in range(5):
+        ema.update_parameters(model)
+    assert ema.module.weight.detach().cpu().numpy().tobytes() == model.weight.detach().cpu().numpy().tobytes()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .. import nn
 from ..nn import functional as F
 from ..tensor import Tensor
+from .weights import load_weights
 
 
 class CNN(nn.Module):
@@ -33,11 +36,19 @@ class CNN(nn.Module):
         return self.fc2(self.dropout2(x))
 
 
-def cnn(num_classes: int = 10, in_channels: int = 1, dropout1: float = 0.0, dropout2: float = 0.0) -> CNN:
-    """A `CNN` with fresh weights.
+def cnn(
+    num_classes: int = 10,
+    in_channels: int = 1,
+    dropout1: float = 0.0,
+    dropout2: float = 0.0,
+    *,
+    weights: Any = None,
+    progress: bool = True,
+) -> CNN:
+    """A `CNN`. `weights`: a file or an address.
 
     >>> from tinygrad_mnist import models, ones
     >>> models.cnn()(ones(2, 1, 28, 28)).shape
     Size([2, 10])
     """
-    return CNN(num_classes, in_channels, dropout1, dropout2)
+    return load_weights(CNN(num_classes, in_channels, dropout1, dropout2), weights, "cnn", progress)

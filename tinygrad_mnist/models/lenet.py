@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .. import nn
 from ..nn import functional as F
 from ..tensor import Tensor
+from .weights import load_weights
 
 
 class LeNet5(nn.Module):
@@ -32,11 +35,11 @@ class LeNet5(nn.Module):
         return self.fc3(x)
 
 
-def lenet5(num_classes: int = 10, in_channels: int = 1) -> LeNet5:
-    """A `LeNet5` with fresh weights.
+def lenet5(num_classes: int = 10, in_channels: int = 1, *, weights: Any = None, progress: bool = True) -> LeNet5:
+    """A `LeNet5`. `weights`: a file or an address.
 
     >>> from tinygrad_mnist import models, ones
     >>> models.lenet5()(ones(2, 1, 28, 28)).shape
     Size([2, 10])
     """
-    return LeNet5(num_classes, in_channels)
+    return load_weights(LeNet5(num_classes, in_channels), weights, "lenet5", progress)

@@ -54,8 +54,9 @@ def load_weights(
             + (f" or {' or '.join(known)}" if known else "")
         )
     state = state_dict_of(load(path), str(path))
-    if head and not any(key.startswith(head) for key in state):
-        state |= {key: value for key, value in model.state_dict().items() if key.startswith(head)}
+    own = model.state_dict()
+    if head and own.keys() & state.keys() and not any(key.startswith(head) for key in state):
+        state |= {key: value for key, value in own.items() if key.startswith(head)}
     model.load_state_dict(state)
     return model
 

@@ -28,8 +28,12 @@ def get_ema_avg_fn(decay: float = 0.999) -> AvgFn:
 
 
 def get_ema_multi_avg_fn(decay: float = 0.999) -> MultiAvgFn:
-    """`get_ema_avg_fn` for a list of tensors at a time, in place."""
-    return _each(get_ema_avg_fn(decay))
+    """`get_ema_avg_fn` for a list of tensors at a time, in place, as averaged + (1 - decay) (current - averaged).
+
+    In that form, as in PyTorch's, an average of weights that do not change (frozen ones) keeps their bits.
+    """
+    get_ema_avg_fn(decay)  # which checks it
+    return _each(lambda averaged, current, num_averaged: averaged + (1 - decay) * (current - averaged))
 
 
 def _each(avg_fn: AvgFn) -> MultiAvgFn:
