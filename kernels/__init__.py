@@ -10,6 +10,7 @@ if __name__ == "kernels":  # pragma: no cover  (tests/test_layers.py does this i
         "install the project (pip install -e .) and import tinygrad_mnist.kernels"
     )
 
+from . import norm_relu as norm_relu
 from .conv import col2im, conv2d, conv2d_input_grad, conv2d_weight_grad, im2col
 from .dropout import dropout, dropout_kept
 from .erf import erf

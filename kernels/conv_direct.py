@@ -14,6 +14,7 @@ import numpy as np
 
 from . import compiled, winograd
 from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, empty_result, fill_up, nhwc, offsets, usable
+from .memory import empty
 from .parallel import for_blocks
 
 __all__ = [
@@ -81,7 +82,7 @@ def conv2d_input_grad(
     rows = [_phase(r, H, KH, stride[0], padding[0], dilation[0]) for r in range(min(stride[0], H))]
     columns = [_phase(r, W, KW, stride[1], padding[1], dilation[1]) for r in range(min(stride[1], W))]
     (height, top), (width, left) = _frame(rows, size[0]), _frame(columns, size[1])
-    dx = np.empty((N, H, W, C), np.float32)
+    dx = empty((N, H, W, C), np.float32)
     undo = NONE if fused is None else fused.step
 
     def images(start: int, stop: int) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import compiled
+from .memory import empty
 
 NONE, RELU, RELU_POOL = 0, 1, 2
 
@@ -31,8 +32,8 @@ def usable(*arrays: np.ndarray) -> bool:
 
 def empty_result(N: int, O: int, OH: int, OW: int, step: int) -> tuple[np.ndarray, np.ndarray]:
     """Room for y and choice (N, OH, OW, O) of `step` after a convolution."""
-    y = np.empty((N, OH // 2, OW // 2, O) if step == RELU_POOL else (N, OH, OW, O), np.float32)
-    return y, np.empty(y.shape if step == RELU_POOL else (N, 1, 1, O), np.uint8)
+    y = empty((N, OH // 2, OW // 2, O) if step == RELU_POOL else (N, OH, OW, O), np.float32)
+    return y, empty(y.shape if step == RELU_POOL else (N, 1, 1, O), np.uint8)
 
 
 def nhwc(x: np.ndarray) -> np.ndarray:
@@ -40,7 +41,7 @@ def nhwc(x: np.ndarray) -> np.ndarray:
     x = np.require(x.transpose(0, 2, 3, 1), requirements=["A", "W"])
     if x.flags.c_contiguous or x.dtype != np.float32:
         return np.ascontiguousarray(x)
-    y = np.empty(x.shape, x.dtype)
+    y = empty(x.shape, x.dtype)
     compiled.load("fused_compiled").gather(y, x)
     return y
 

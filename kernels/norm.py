@@ -30,13 +30,18 @@ Array = np.ndarray
 
 def batch_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
     """y (N, C, ...), and the mean and biased variance (C,) of the batch in float64."""
+    mean, var = batch_moments(x)
+    r = 1 / np.sqrt(var + eps)
+    return _scale_and_shift(x, mean, r if w is None else r * w, b), mean, var
+
+
+def batch_moments(x: Array) -> tuple[Array, Array]:
+    """The mean and biased variance (C,) of x (N, C, ...), in float64."""
     origin = _last(x)[(0,) * (x.ndim - 1)].astype(np.float64) if x.size else np.zeros(x.shape[1])
     total, squares = _run(batch_norm_sums, [_last(x)], origin, summed=True) / _count(x)
     mean = origin + total
     # Not negative: the origin is one of the elements, so total² is at most count times the variance.
-    var = squares - total * total
-    r = 1 / np.sqrt(var + eps)
-    return _scale_and_shift(x, mean, r if w is None else r * w, b), mean, var
+    return mean, squares - total * total
 
 
 def channel_affine(x: Array, w: Array, b: Array) -> Array:
@@ -59,25 +64,25 @@ def batch_norm_grad(
 def layer_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
     """y (M, D), and the mean and r of each row, (M, 1)."""
     y, (mean, r) = empty_like(x), np.empty((2, len(x), 1), x.dtype)
-    _run(layer_norm_rows, [x, y, mean, r], *_weights(w, b, x.shape[1], x.dtype), eps)
+    _run(layer_norm_rows, [x, y, mean, r], *optional_weights(w, b, x.shape[1], x.dtype), eps)
     return y, mean, r
 
 
 def layer_norm_grad(dy: Array, x: Array, w: Array | None, mean: Array, r: Array) -> tuple[Array, Array, Array]:
     """dx (M, D), dw (D,), db (D,)."""
-    dx, weights = empty_like(x), _weights(w, None, x.shape[1], x.dtype)
+    dx, weights = empty_like(x), optional_weights(w, None, x.shape[1], x.dtype)
     db, dw = _run(layer_norm_rows_grad, [x, dy, dx, mean, r], weights[0], summed=True)
     return dx, dw.astype(x.dtype), db.astype(x.dtype)
 
 
 def _scale_and_shift(x: Array, mean: Array, scale: Array, shift: Array | None) -> Array:
     y = empty_like(x)
-    vectors = mean.astype(x.dtype), *_weights(scale, shift, x.shape[1], x.dtype)
+    vectors = mean.astype(x.dtype), *optional_weights(scale, shift, x.shape[1], x.dtype)
     _run(batch_norm_scale, [_last(x), _last(y)], *vectors)
     return y
 
 
-def _weights(w: Array | None, b: Array | None, n: int, dtype: np.dtype) -> tuple[Array, Array]:
+def optional_weights(w: Array | None, b: Array | None, n: int, dtype: np.dtype) -> tuple[Array, Array]:
     """w and b, in memory of our own; 1 and 0 where there are none."""
     return np.ones(n, dtype) if w is None else w.astype(dtype), np.zeros(n, dtype) if b is None else b.astype(dtype)
 

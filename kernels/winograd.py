@@ -12,6 +12,7 @@ import numpy as np
 
 from . import compiled
 from .fused import NO_CHOICE, NONE, RELU_POOL, Fused, empty_result, fill_up, nhwc, offsets
+from .memory import empty
 from .parallel import for_blocks
 
 Pair = tuple[int, int]
@@ -47,7 +48,7 @@ def conv2d_input_grad(
 ) -> np.ndarray:
     """dx (N, C, H, W): dy convolved with the kernel turned round."""
     N, C, H, W = x_shape
-    dx = np.empty((N, H, W, C), np.float32)
+    dx = empty((N, H, W, C), np.float32)
     turned = w[..., ::-1, ::-1].transpose(1, 0, 2, 3)
     _convolve(dy, fused, turned, None, (H, W), (2 - padding[0], 2 - padding[1]), dx, NO_CHOICE, NONE)
     return dx.transpose(0, 3, 1, 2)

@@ -180,19 +180,76 @@ def test_sequential_fuses_what_follows_a_convolution(modules, ops_called):
     assert depth == ops_called
 
 
+NORM_RELU_POOL = [nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2)]
+
+
+@pytest.mark.parametrize(
+    ("modules", "ops_called"),
+    [(NORM_RELU_POOL, 1), (NORM_RELU_POOL[:2], 1), (NORM_RELU_POOL[:1], 1), ([*NORM_RELU_POOL[::2], nn.ReLU()], 3)],
+)
+def test_sequential_fuses_what_follows_a_batch_norm(modules, ops_called):
+    model = nn.Sequential(*modules)
+    x = tg.tensor(np.random.default_rng(0).standard_normal((2, 2, 7, 7)).astype(np.float32), requires_grad=True)
+    running = []
+    for forward in (lambda x: model(x), lambda x: [x := module(x) for module in modules][-1]):
+        modules[0].reset_running_stats()
+        running.append((forward(x), modules[0].running_mean.numpy().copy(), modules[0].num_batches_tracked.item()))
+    for fused, separate in zip(*running, strict=True):
+        close(fused, separate, 1e-6)
+    depth, node = 0, running[0][0].node
+    while isinstance(node, autograd.Node):
+        depth, node = depth + 1, node.next_functions[0][0]
+    assert depth == ops_called
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("tail", [[], [nn.ReLU()], [nn.ReLU(), nn.MaxPool2d(2)], [nn.MaxPool2d(2)]])
+@pytest.mark.parametrize("norm", [{}, {"affine": False}, {"bias": False}])
+def test_sequential_takes_a_batch_norm_in_eval_mode_into_the_weights(norm, tail, bias, rng):
+    model = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, bias=bias), nn.BatchNorm2d(3, **norm), *tail)
+    x = tg.tensor(rng.standard_normal((2, 2, 7, 7)).astype(np.float32), requires_grad=True)
+    model(x)  # the running statistics move
+    model.eval()
+    inputs = [x, *model.parameters()]
+    separate = x
+    for module in model:
+        separate = module(separate)
+    together = model(x)
+    close(together, separate, 1e-5)
+    names, node = [], together.node
+    while isinstance(node, autograd.Node):
+        names.append(node.name)
+        node = node.next_functions[0][0]
+    assert "ChannelAffineBackward0" not in names
+    seed = tg.tensor(rng.standard_normal(tuple(separate.shape)).astype(np.float32))
+    for a, b in zip(*(tg.autograd.grad(y, inputs, seed) for y in (together, separate)), strict=True):
+        close(a, b, 2e-5)
+
+
+def test_sequential_leaves_a_batch_norm_without_running_statistics_alone():
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2, track_running_stats=False)).eval()
+    x = tg.tensor(np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2))
+    close(model(x), model[1](model[0](x)))
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(3)).eval()
+    with pytest.raises(RuntimeError, match=r"BatchNorm2d\(3.*\) at '1': expected 3 channels, got 2"):
+        model(x)
+
+
 @pytest.mark.parametrize("hooked", [0, 1, 2])
-def test_sequential_calls_every_hook(hooked):
+@pytest.mark.parametrize("first", [CONV_RELU_POOL[0], nn.BatchNorm2d(2)])
+def test_sequential_calls_every_hook(first, hooked):
     seen = []
-    model = nn.Sequential(*CONV_RELU_POOL)
+    model = nn.Sequential(first, *CONV_RELU_POOL[1:])
     handle = model[hooked].register_forward_hook(lambda module, args, y: seen.append(tuple(y.shape)))
     model(tg.ones(1, 2, 6, 6))
     handle.remove()
-    assert seen == [[(1, 3, 6, 6), (1, 3, 6, 6), (1, 3, 3, 3)][hooked]]
+    channels = 3 if first is CONV_RELU_POOL[0] else 2
+    assert seen == [[(1, channels, 6, 6), (1, channels, 6, 6), (1, channels, 3, 3)][hooked]]
 
 
 def test_then_is_checked():
     conv, x = nn.Conv2d(1, 1, 3), tg.ones(1, 1, 3, 3)
     with pytest.raises(ValueError, match="then: expected 'relu', 'relu_pool' or None, got 'tanh'"):
         conv(x, then="tanh")
-    with pytest.raises(RuntimeError, match="pooling needs at least 2 pixels"):
+    with pytest.raises(RuntimeError, match=r"pooling needs images of at least 2 x 2 pixels, got \(1, 1\)"):
         conv(x, then="relu_pool")

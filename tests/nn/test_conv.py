@@ -240,7 +240,7 @@ def test_bad_arguments_of_layers_and_functions(device):
         (ValueError, "padding: expected 'valid'", lambda: F.conv2d(x, w, padding="full", groups=2)),
         (RuntimeError, "needs stride 1", lambda: F.conv2d(x, w, stride=2, padding="same", groups=2)),
         (ValueError, "expected 'relu', 'relu_pool' or None, got 'gelu'", lambda: F.conv2d(x, w, groups=2, then="gelu")),
-        (RuntimeError, r"gives \(3, 1\)", lambda: F.conv2d(x[..., :3], w, groups=2, then="relu_pool")),
+        (RuntimeError, r"got \(3, 1\)", lambda: F.conv2d(x[..., :3], w, groups=2, then="relu_pool")),
         (RuntimeError, "4-d weight", lambda: F.conv2d(x, w[0])),
         (RuntimeError, r"groups=3 and \(4, 2, 3, 3\)", lambda: F.conv2d(x, w, groups=3)),
         (RuntimeError, r"bias of shape \(4,\), got \(3,\)", lambda: F.conv2d(x, w, tg.zeros(3), groups=2)),

@@ -19,6 +19,20 @@ def batch_norm(*shape, affine=True):
     )
 
 
+def batch_norm_relu(*shape, pool):
+    def theirs(x, w, b):
+        y = TF.relu(TF.batch_norm(x, None, None, w, b, True, 0.1, 1e-3))
+        return TF.max_pool2d(y, 2) if pool else y
+
+    return case(
+        "batch_norm_relu",
+        *(shape, shape[1:2], shape[1:2]),
+        covers=("_fused_batch_norm_relu",),
+        ours=lambda x, w, b: ops.batch_norm_relu(x, w, b, None, None, 0.1, 1e-3, pool),
+        theirs=theirs,
+    )
+
+
 def channel_affine(*shape):
     per_channel = -1, *(1,) * (len(shape) - 2)
     return case(
@@ -47,6 +61,8 @@ CASES = [
         expected=[[-1.0], [1.0]],
         grad=False,
     ),
+    batch_norm_relu(3, 2, 3, 4, pool=False),
+    batch_norm_relu(2, 3, 5, 4, pool=True),
     *(channel_affine(*shape) for shape in [(4, 2), (2, 3, 2, 3), (0, 2, 3), (1, 2, 2, 1)]),
     case(
         "channel_affine", np.array([[1.0, 2.0]]), np.array([3.0, 4.0]), np.array([5.0, 6.0]), expected=[[8.0, 14.0]]

@@ -9,6 +9,12 @@ from tinygrad_mnist import ops
 CASES = {
     "batch_norm": (lambda x, w, b: ops.batch_norm(x, w, b, None, None, 0.1, 1e-3), (5, 3, 4, 2), (3,)),
     "batch_norm, 1-d": (lambda x, w, b: ops.batch_norm(x, w, b, None, None, 0.1, 1e-3), (5, 3), (3,)),
+    "batch_norm_relu": (lambda x, w, b: ops.batch_norm_relu(x, w, b, None, None, 0.1, 1e-3, False), (5, 3, 4, 2), (3,)),
+    "batch_norm_relu, pooled": (
+        lambda x, w, b: ops.batch_norm_relu(x, w, b, None, None, 0.1, 1e-3, True),
+        (5, 3, 4, 5),
+        (3,),
+    ),
     "layer_norm": (lambda x, w, b: ops.layer_norm(x, w, b, 1e-3), (5, 4), (4,)),
     "without weights": (lambda x, w, b: ops.layer_norm(x, None, None, 1e-3) * w + b, (5, 4), (4,)),
     "softmax_cross_entropy": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, overload
@@ -10,6 +11,7 @@ from ..tensor import Tensor
 from .activation import ReLU
 from .conv import Conv2d
 from .module import Module, layout
+from .norm import BatchNorm2d
 from .parameter import Parameter
 from .pool import MaxPool2d
 
@@ -71,17 +73,30 @@ class _Numbered(Module):
         return module
 
 
-def _fused(modules: list[Module]) -> tuple[int, str | None]:
-    """How many of the first modules a convolution can do by itself, and its argument `then`; else 1 and None."""
-    kinds = [type(module) for module in modules[:3]]
-    if kinds[:2] != [Conv2d, ReLU] or any(m._forward_hooks or m._forward_pre_hooks for m in modules[:3]):
-        return 1, None
-    if len(modules) > 2 and type(modules[2]) is MaxPool2d and _is_plain_2x2(modules[2]):
-        return 3, "relu_pool"
-    return 2, "relu"
+def _first(modules: list[Module], input: Any) -> tuple[int, Any]:
+    """What the first modules that can be done together make of input, and how many they are."""
+    first, steps = modules[0], 1
+    options: dict[str, Any] = {}
+    if type(first) in (Conv2d, BatchNorm2d):
+        together = list(itertools.takewhile(lambda module: not _has_hooks(module), modules[:4]))
+        second: Any = together[1] if len(together) > 1 else None
+        if type(first) is Conv2d and type(second) is BatchNorm2d and second.num_features == first.out_channels:
+            norm = second.scale_and_shift()
+            if norm is not None:
+                steps, options = 2, {"norm": norm}
+        kinds = [type(module) for module in together[steps:]]
+        if together and kinds[:1] == [ReLU]:
+            steps, options = steps + 1, {**options, "then": "relu"}
+            if kinds[1:2] == [MaxPool2d] and _is_plain_2x2(together[steps]):
+                steps, options = steps + 1, {**options, "then": "relu_pool"}
+    return steps, first(input, **options)
 
 
-def _is_plain_2x2(pool: MaxPool2d) -> bool:
+def _has_hooks(module: Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def _is_plain_2x2(pool: Any) -> bool:
     two = all(size in (2, (2, 2)) for size in (pool.kernel_size, pool.stride))
     plain = pool.padding in (0, (0, 0)) and pool.dilation in (1, (1, 1)) and not pool.ceil_mode
     return two and plain and not pool.return_indices
@@ -109,11 +124,14 @@ class Sequential(_Numbered):
             self.add_module(str(name), module)
 
     def forward(self, input: Any) -> Any:
-        """input through each module in turn; Conv2d, ReLU and MaxPool2d(2) in one pass over memory."""
+        """input through each module in turn.
+
+        Conv2d or BatchNorm2d take a ReLU and a MaxPool2d(2) that follow along in their pass over memory, and a
+        Conv2d the BatchNorm2d after it into its weights when that is in eval mode.
+        """
         modules = list(self)
         while modules:
-            steps, then = _fused(modules)
-            input = modules[0](input, then=then) if then else modules[0](input)
+            steps, input = _first(modules, input)
             del modules[:steps]
         return input
 

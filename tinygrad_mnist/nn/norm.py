@@ -9,6 +9,7 @@ from .. import creation
 from ..tensor import Tensor
 from . import functional as F
 from . import init
+from .functional.norm import scale_and_shift
 from .module import Module
 from .parameter import Parameter
 
@@ -67,8 +68,8 @@ class _BatchNorm(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """The normalised input; in training the running statistics move."""
+    def forward(self, input: Tensor, then: str | None = None) -> Tensor:
+        """The normalised input, after `then` (see F.batch_norm); in training the running statistics move."""
         if input.ndim not in self._axes:
             raise ValueError(f"expected {' or '.join(self._axes.values())}, got {input.ndim}-d {tuple(input.shape)}")
         if input.shape[1] != self.num_features:
@@ -85,11 +86,18 @@ class _BatchNorm(Module):
             use_batch,
             self._momentum() if moves else 0.0,
             self.eps,
+            then=then,
         )
         if moves:
             assert self.num_batches_tracked is not None
             self.num_batches_tracked.array[...] += 1
         return y
+
+    def scale_and_shift(self) -> tuple[Tensor, Tensor] | None:
+        """What each channel is multiplied by, and what is added, if that is known before the batch is; else None."""
+        if self.training or self.running_mean is None or self.running_var is None:
+            return None
+        return scale_and_shift(self.running_mean, self.running_var, self.weight, self.bias, self.eps)
 
     def _momentum(self) -> float:
         """By how much this batch moves the running statistics; with momentum None they are plain averages."""

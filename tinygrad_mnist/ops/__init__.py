@@ -67,7 +67,7 @@ from .linear import linear
 from .loss import binary_cross_entropy, binary_cross_entropy_with_logits, softmax_cross_entropy
 from .matmul import bmm, dot, matmul, mm, mv, outer
 from .memory import clone, to_device
-from .norm import batch_norm, channel_affine, layer_norm
+from .norm import batch_norm, batch_norm_relu, channel_affine, layer_norm
 from .order import amax, amin, argmax, argmin, argsort, max, min, sort, topk
 from .pool import (
     adaptive_avg_pool2d,
@@ -115,7 +115,7 @@ from .unary import (
 __all__ = [
     "abs", "adaptive_avg_pool2d", "adaptive_avg_pool2d_input_grad", "adaptive_max_pool2d",
     "adaptive_max_pool2d_with_indices", "add", "all", "amax", "amin", "any", "argmax", "argmin", "argsort",
-    "assign", "avg_pool2d", "avg_pool2d_input_grad", "batch_norm", "binary_cross_entropy",
+    "assign", "avg_pool2d", "avg_pool2d_input_grad", "batch_norm", "batch_norm_relu", "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bmm",
     "broadcast", "cast", "cat", "ceil", "channel_affine", "chunk", "clamp", "clamp_max", "clamp_min", "clone",
     "contiguous", "conv2d", "conv2d_input_grad", "conv2d_relu", "conv2d_weight_grad", "cos", "cumprod", "cumsum",

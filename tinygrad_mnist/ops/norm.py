@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ..autograd import Variable, is_grad_enabled, op
+from .activation import relu, relu_grad
 from .broadcast import expand, sum
 from .elementwise import add, mul, sub
+from .pool import max_pool2d, max_pool2d_input_grad
 from .reduce import mean
 from .shape import reshape
 from .unary import rsqrt
@@ -28,18 +30,13 @@ def batch_norm(
     Moves running_mean and running_var (C,) by `momentum` towards the mean and the unbiased variance.
     """
     y, m, v = x.kernels.batch_norm(x.array, array(w), array(b), eps)
-    count = x.array.size // max(x.shape[1], 1)
-    if count:
-        _move(running_mean, m, momentum)
-        _move(running_var, v * (count / max(count - 1, 1)), momentum)
-    dims = (0, *range(2, x.ndim))
+    _move_statistics(x, running_mean, running_var, m, v, momentum)
     last: list = [None, ()]  # the g seen last and all gradients for it
 
     def gradient(i: int) -> Callable[[Variable], Variable]:
         def of_input(g: Variable) -> Variable:
             if is_grad_enabled():
-                shaped = None if w is None else reshape(w, (-1, *(1,) * (x.ndim - 2)))
-                return _gradients(g, x, shaped, dims, dims, eps)[i]
+                return _batch_gradients(g, x, w, eps)[i]
             if last[0] is not g:
                 last[:] = g, x.kernels.batch_norm_grad(g.array, x.array, array(w), m, v, eps)
             return g.like(last[1][i])
@@ -47,6 +44,61 @@ def batch_norm(
         return of_input
 
     return y, gradient(0), gradient(1), gradient(2)
+
+
+def batch_norm_relu(
+    x: Variable,
+    w: Variable | None,
+    b: Variable | None,
+    running_mean: Variable | None,
+    running_var: Variable | None,
+    momentum: float,
+    eps: float,
+    pool: bool,
+) -> Any:
+    """relu(batch_norm(...)), and its largest elements in squares of 2 x 2 pixels if `pool`, in fewer passes."""
+    fused = getattr(x.kernels, "norm_relu", None)
+    if fused is not None and fused.usable(x.array):
+        return _fused_batch_norm_relu(x, w, b, running_mean, running_var, momentum, eps, pool)
+    y = relu(batch_norm(x, w, b, running_mean, running_var, momentum, eps))
+    return max_pool2d(y, (2, 2), (2, 2), (0, 0), (1, 1)) if pool else y
+
+
+@op
+def _fused_batch_norm_relu(
+    x: Variable,
+    w: Variable | None,
+    b: Variable | None,
+    running_mean: Variable | None,
+    running_var: Variable | None,
+    momentum: float,
+    eps: float,
+    pool: bool,
+) -> Any:
+    kernels = x.kernels.norm_relu
+    fused, m, v = kernels.batch_norm(x.array, array(w), array(b), eps, kernels.RELU_POOL if pool else kernels.RELU)
+    _move_statistics(x, running_mean, running_var, m, v, momentum)
+    last: list = [None, ()]  # the g seen last and all gradients for it
+
+    def before(g: Variable, y: Variable) -> Variable:
+        """The gradient at the normalised images."""
+        g = relu_grad(g, y)
+        if not pool:
+            return g
+        index = y.like(x.kernels.conv_direct.flat_index(fused))
+        return max_pool2d_input_grad(g, index, fused.conv_shape, (2, 2), (2, 2), (0, 0), (1, 1))
+
+    def gradient(i: int) -> Callable[[Variable, Variable], Variable]:
+        def of_input(g: Variable, y: Variable) -> Variable:
+            if is_grad_enabled() or not kernels.usable(g.array):
+                return _batch_gradients(before(g, y), x, w, eps)[i]
+            if last[0] is not g:
+                last[:] = g, kernels.batch_norm_grad(g.array, x.array, array(w), m, v, eps, fused)
+            return g.like(last[1][i])
+
+        return of_input
+
+    return fused.y, gradient(0), gradient(1), gradient(2)
 
 
 @op
@@ -85,10 +137,29 @@ def array(x: Variable | None) -> Any:
     return None if x is None else x.array
 
 
+def _move_statistics(
+    x: Variable, running_mean: Variable | None, running_var: Variable | None, m: Any, v: Any, momentum: float
+) -> None:
+    """Move the running ones towards the mean and the unbiased variance of the batch x."""
+    count = x.array.size // max(x.shape[1], 1)
+    if count:
+        _move(running_mean, m, momentum)
+        _move(running_var, v * (count / max(count - 1, 1)), momentum)
+
+
 def _move(running: Variable | None, towards: Any, momentum: float) -> None:
     if running is not None:
         running.array[...] += momentum * (towards - running.array)
         running.version[0] += 1
+
+
+def _batch_gradients(
+    g: Variable, x: Variable, w: Variable | None, eps: float
+) -> tuple[Variable, Variable, Variable]:
+    """dx, dw, db of batch_norm in ops."""
+    dims = (0, *range(2, x.ndim))
+    shaped = None if w is None else reshape(w, (-1, *(1,) * (x.ndim - 2)))
+    return _gradients(g, x, shaped, dims, dims, eps)
 
 
 def _gradients(

@@ -35,6 +35,14 @@ def check_dtype(input: Tensor, *others: Tensor | None) -> None:
             )
 
 
+def check_then(then: str | None, size: tuple[int, ...]) -> None:
+    """Raise unless what is to follow a convolution or batch norm is known, and the images' `size` (H, W) allows it."""
+    if then not in (None, "relu", "relu_pool"):
+        raise ValueError(f"then: expected 'relu', 'relu_pool' or None, got {then!r}")
+    if then == "relu_pool" and (len(size) != 2 or min(size) < 2):
+        raise RuntimeError(f"2x2 pooling needs images of at least 2 x 2 pixels, got {size}")
+
+
 def as_images(input: Tensor, *others: Tensor | None) -> Any:
     """input (N, C, H, W) or (C, H, W) as (N, C, H, W), its dtype checked."""
     check_dtype(input, *others)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ... import ops
 from ...tensor import Tensor
-from .check import Pair, as_images, check_dtype, like_input, pair
+from .check import Pair, as_images, check_dtype, check_then, like_input, pair
 from .pad import pad
 
 
@@ -75,11 +75,7 @@ def conv2d(
     geometry = steps, before, dilations, groups
     if then is None:
         return like_input(ops.conv2d(x, weight, bias, *geometry), input)
-    if then not in ("relu", "relu_pool"):
-        raise ValueError(f"then: expected 'relu', 'relu_pool' or None, got {then!r}")
-    size = tuple((p - r) // s + 1 for p, r, s in zip(padded, reach, steps, strict=True))
-    if then == "relu_pool" and min(size) < 2:
-        raise RuntimeError(f"2x2 pooling needs at least 2 pixels, but the convolution gives {size}")
+    check_then(then, tuple((p - r) // s + 1 for p, r, s in zip(padded, reach, steps, strict=True)))
     return like_input(ops.conv2d_relu(x, weight, bias, *geometry, then == "relu_pool"), input)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ... import ops
 from ...tensor import Tensor
-from .check import check_dtype
+from .check import check_dtype, check_then
 
 
 def batch_norm(
@@ -19,12 +19,17 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    *,
+    then: str | None = None,
 ) -> Tensor:
     """(x - mean) / sqrt(var + eps) · weight + bias in each channel of x (N, C, ...).
 
     In training, mean and var are the batch's, and move the running ones by `momentum` (the running variance is
-    unbiased); else they are the running ones. Source: https://arxiv.org/abs/1502.03167
+    unbiased); else they are the running ones. `then` does what follows in fewer passes over memory: "relu", or
+    "relu_pool" for ReLU and 2x2 max pooling of images. (PyTorch does not have it; nn.Sequential finds it by itself.)
+    Source: https://arxiv.org/abs/1502.03167
     """
+    check_then(then, tuple(input.shape[2:]))
     check_dtype(input, weight, bias, running_mean, running_var)
     if input.ndim < 2:
         raise ValueError(f"expected input (N, C, ...), got {tuple(input.shape)}")
@@ -38,13 +43,22 @@ def batch_norm(
                 f"expected more than 1 value per channel when training, got input size {tuple(input.shape)}; "
                 "use larger batches (drop_last=True) or model.eval()"
             )
-        return ops.batch_norm(input, weight, bias, running_mean, running_var, momentum, eps)
+        arguments = input, weight, bias, running_mean, running_var, momentum, eps
+        return ops.batch_norm(*arguments) if then is None else ops.batch_norm_relu(*arguments, then == "relu_pool")
     if running_mean is None or running_var is None:
         raise ValueError("expected running_mean and running_var when training=False")
-    scale = (running_var + eps).rsqrt()
+    y = ops.channel_affine(input, *scale_and_shift(running_mean, running_var, weight, bias, eps))
+    y = y if then is None else ops.relu(y)
+    return ops.max_pool2d(y, (2, 2), (2, 2), (0, 0), (1, 1)) if then == "relu_pool" else y
+
+
+def scale_and_shift(
+    mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor]:
+    """What batch norm by a known mean and variance (C,) multiplies each channel by, and adds."""
+    scale = (var + eps).rsqrt()
     scale = scale if weight is None else scale * weight
-    shift = -running_mean * scale if bias is None else bias - running_mean * scale
-    return ops.channel_affine(input, scale, shift)
+    return scale, -mean * scale if bias is None else bias - mean * scale
 
 
 def layer_norm(
