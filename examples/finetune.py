@@ -94,8 +94,9 @@ def train(model, mode, few, steps, args, unlabelled=None):
     ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.98))
     loss_fn = tg.nn.CrossEntropyLoss(label_smoothing=0.1)
     if unlabelled:
+        weak, strong = unlabelled["weak"], unlabelled["strong"]
         loss_fn = finetune.FixMatch(
-            model, unlabelled["weak"], unlabelled["strong"], 3 * args.batch_size, args.threshold, teacher=ema.module
+            model, weak, strong, 3 * args.batch_size, args.threshold, teacher=ema.module, balance=True
         )
     sampler = RandomSampler(few, num_samples=steps * args.batch_size)
     loader = DataLoader(few, args.batch_size, sampler=sampler)

@@ -20,8 +20,9 @@ def sets(rng: np.random.Generator, n: int = 40) -> tuple[np.ndarray, np.ndarray,
 
 @pytest.mark.parametrize(("threshold", "weight"), [(0.0, 1.0), (0.6, 2.5), (1.0, 1.0)])
 @pytest.mark.parametrize("own_teacher", [True, False])
+@pytest.mark.parametrize("balance", [True, False])
 def test_it_is_the_formula(
-    rng: np.random.Generator, device: str, threshold: float, weight: float, own_teacher: bool
+    rng: np.random.Generator, device: str, threshold: float, weight: float, own_teacher: bool, balance: bool
 ) -> None:
     weak, strong, weak_set, strong_set = sets(rng)
     model, teacher = (nn.Linear(4, 3).to(device, tg.float64) for _ in range(2))
@@ -29,9 +30,8 @@ def test_it_is_the_formula(
     theirs = torch.nn.Linear(4, 3).double()
     theirs.load_state_dict({name: torch.tensor(w.cpu().numpy()) for name, w in model.state_dict().items()})
     W, b = (torch.tensor(w.cpu().numpy()) for w in judge.state_dict().values())
-    loss_fn = finetune.FixMatch(
-        model, weak_set, strong_set, 16, threshold, weight, teacher=None if own_teacher else teacher
-    )
+    teacher = None if own_teacher else teacher
+    loss_fn = finetune.FixMatch(model, weak_set, strong_set, 16, threshold, weight, teacher, balance)
     x, y = rng.normal(size=(5, 4)), rng.integers(0, 3, 5)
     tg.manual_seed(3)
     rows = tg.random.default_generator.integers(40, 16)
@@ -40,6 +40,9 @@ def test_it_is_the_formula(
     loss.backward()
 
     p = torch.softmax(torch.tensor(weak[rows]) @ W.T + b, 1)
+    if balance:
+        p = p / (p.sum(0) / 16)
+        p = p / p.sum(1, keepdim=True)
     each = torch.nn.functional.cross_entropy(theirs(torch.tensor(strong[rows])), p.argmax(1), reduction="none")
     sure = p.max(1).values >= threshold
     if threshold == 0.6:
@@ -50,7 +53,7 @@ def test_it_is_the_formula(
     close(loss, expected)
     close(model.weight.grad, theirs.weight.grad)
     close(model.bias.grad, theirs.bias.grad)
-    assert teacher.weight.grad is None
+    assert own_teacher or teacher.weight.grad is None
 
 
 def test_validation_sees_the_cross_entropy_alone(rng: np.random.Generator) -> None:

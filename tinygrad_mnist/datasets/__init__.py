@@ -1,6 +1,7 @@
 """MNIST and its relatives, and the file format they come in."""
 
+from .folder import ImageFolder
 from .idx import read_idx, write_idx
 from .vision import EMNIST, KMNIST, MNIST, FashionMNIST
 
-__all__ = ["EMNIST", "KMNIST", "MNIST", "FashionMNIST", "read_idx", "write_idx"]
+__all__ = ["EMNIST", "KMNIST", "MNIST", "FashionMNIST", "ImageFolder", "read_idx", "write_idx"]

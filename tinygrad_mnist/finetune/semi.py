@@ -23,6 +23,9 @@ class FixMatch:
     teacher is the model itself, or a moving average of it, as in a mean teacher, which judges in eval mode. Outside
     training (where no gradient is wanted) the loss is the cross-entropy alone.
 
+    With `balance`, for classes that are about equally frequent, p_u is first divided by its mean over the batch and
+    scaled to sum 1 again, so that no class takes in its neighbours (https://arxiv.org/abs/1911.09785, section 3.1).
+
     The images are drawn from the default generator, so that `training.fit` resumes exactly.
     Sources: https://arxiv.org/abs/2001.07685, https://arxiv.org/abs/1703.01780.
 
@@ -40,6 +43,7 @@ class FixMatch:
         threshold: float = 0.95,
         weight: float = 1.0,
         teacher: Module | None = None,
+        balance: bool = False,
     ):
         if len(weak) != len(strong) or len(weak) == 0:  # type: ignore[arg-type]  # a data set has a length
             sizes = f"{len(weak)} and {len(strong)}"  # type: ignore[arg-type]
@@ -54,6 +58,7 @@ class FixMatch:
         self.batch_size = batch_size
         self.threshold = threshold
         self.weight = weight
+        self.balance = balance
         self.teacher = model if teacher is None else teacher.eval()
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -65,6 +70,9 @@ class FixMatch:
         rows = default_generator.integers(len(self.weak), self.batch_size).tolist()  # type: ignore[arg-type]
         with no_grad():
             p: Any = F.softmax(self.teacher(self.weak.fetch_batch(rows)[0].to(device)), 1)  # (U, classes)
+            if self.balance:
+                p = p / p.mean(0)
+                p = p / p.sum(1, keepdim=True)
         sure = (p.amax(1) >= self.threshold).to(p.dtype)
         answers = self.model(self.strong.fetch_batch(rows)[0].to(device))
         return (F.cross_entropy(answers, p.argmax(1), reduction="none") * sure).mean()
