@@ -113,7 +113,8 @@ def mean_and_std(dataset: Any, batch_size: int = 1000) -> tuple[tuple[float, ...
     count: int = 0
     total: Any = 0.0  # (C,)
     squares: Any = 0.0
-    for images, *_ in DataLoader(dataset, batch_size):
+    loader: DataLoader[Any] = DataLoader(dataset, batch_size)
+    for images, *_ in loader:
         x = backend.CPU.to_device(images.array)
         if x.ndim != 4 or x.dtype.kind != "f":
             raise ValueError(
