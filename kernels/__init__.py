@@ -11,6 +11,12 @@ if __name__ == "kernels":  # pragma: no cover  (tests/test_layers.py does this i
     )
 
 from . import norm_relu as norm_relu
+from .avg_pool import (
+    adaptive_avg_pool2d,
+    adaptive_avg_pool2d_input_grad,
+    avg_pool2d,
+    avg_pool2d_input_grad,
+)
 from .conv import col2im, conv2d, conv2d_input_grad, conv2d_weight_grad, im2col
 from .dropout import dropout, dropout_kept
 from .erf import erf
@@ -20,11 +26,7 @@ from .matmul import matmul
 from .norm import batch_norm, batch_norm_grad, channel_affine, layer_norm, layer_norm_grad
 from .optim import adadelta, adagrad, adam, rmsprop, sgd
 from .pool import (
-    adaptive_avg_pool2d,
-    adaptive_avg_pool2d_input_grad,
     adaptive_max_pool2d,
-    avg_pool2d,
-    avg_pool2d_input_grad,
     max_pool2d,
     max_pool2d_at,
     max_pool2d_input_grad,

@@ -37,7 +37,7 @@ def max_pool2d(
     A NaN is larger than everything; of equal elements the first wins. Padding never wins.
     """
     N, C, H, W = x.shape
-    OH, OW = _pool_shape(x.shape, kernel, stride, padding, dilation, ceil_mode)
+    OH, OW = pool_shape(x.shape, kernel, stride, padding, dilation, ceil_mode)
     y = empty_nhwc((N, C, OH, OW), x.dtype)
     index = empty_nhwc((N, C, OH, OW), np.dtype(np.int32))
     rows = _first_inside(H, OH, stride[0], padding[0], dilation[0])
@@ -52,7 +52,7 @@ def max_pool2d(
             if code:
                 code.max_pool(nhwc(part), nhwc(y[images]), nhwc(index[images]), (*kernel, *stride, *padding, *dilation))
                 continue
-            for (oi, oj), (xi, xj), at in _window_elements(x.shape, (OH, OW), kernel, stride, padding, dilation):
+            for (oi, oj), (xi, xj), at in window_elements(x.shape, (OH, OW), kernel, stride, padding, dilation):
                 value, best = part[:, :, xi, xj], y[images, :, oi, oj]
                 wins = (value > best) | (value != value)  # a NaN differs from itself
                 np.maximum(best, value, out=best)
@@ -79,7 +79,7 @@ def max_pool2d_input_grad(
                 window = (*kernel, *stride, *padding, *dilation)
                 code.max_pool_grad(nhwc(dy[images]), nhwc(at_images), nhwc(part), window)
                 continue
-            for (oi, oj), (xi, xj), at in _window_elements(x_shape, size, kernel, stride, padding, dilation):
+            for (oi, oj), (xi, xj), at in window_elements(x_shape, size, kernel, stride, padding, dilation):
                 part[:, :, xi, xj] += masked(dy[images, :, oi, oj], at_images[:, :, oi, oj] == at)
 
     for_blocks(run, x_shape[0])
@@ -120,73 +120,12 @@ def adaptive_max_pool2d(x: np.ndarray, size: Pair) -> tuple[np.ndarray, np.ndarr
     return y, index
 
 
-def avg_pool2d(
-    x: np.ndarray,
-    kernel: Pair,
-    stride: Pair,
-    padding: Pair,
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor_override: int | None,
-) -> np.ndarray:
-    """y (N, C, OH, OW): the sum of each window of x (N, C, H, W) over its `divisor`."""
-    OH, OW = _pool_shape(x.shape, kernel, stride, padding, (1, 1), ceil_mode)
-    y = empty_nhwc((*x.shape[:2], OH, OW), x.dtype)
-    y[...] = 0
-    for (oi, oj), (xi, xj), _ in _window_elements(x.shape, (OH, OW), kernel, stride, padding, (1, 1)):
-        y[:, :, oi, oj] += x[:, :, xi, xj]
-    y /= _divisor(x.shape, (OH, OW), kernel, stride, padding, count_include_pad, divisor_override).astype(x.dtype)
-    return y
-
-
-def avg_pool2d_input_grad(
-    dy: np.ndarray,
-    x_shape: tuple[int, ...],
-    kernel: Pair,
-    stride: Pair,
-    padding: Pair,
-    count_include_pad: bool,
-    divisor_override: int | None,
-) -> np.ndarray:
-    """dx (N, C, H, W): the adjoint of avg_pool2d."""
-    size = dy.shape[2:]
-    share = dy / _divisor(x_shape, size, kernel, stride, padding, count_include_pad, divisor_override).astype(dy.dtype)
-    dx = empty_nhwc(x_shape, dy.dtype)
-    dx[...] = 0
-    for (oi, oj), (xi, xj), _ in _window_elements(x_shape, size, kernel, stride, padding, (1, 1)):
-        dx[:, :, xi, xj] += share[:, :, oi, oj]
-    return dx
-
-
-def adaptive_avg_pool2d(x: np.ndarray, size: Pair) -> np.ndarray:
-    """y (N, C, *size): the mean of each of the windows that cut x (N, C, H, W) into size."""
-    N, C, H, W = x.shape
-    rows = np.stack([x[:, :, window].mean(axis=2) for window in adaptive_windows(H, size[0])], axis=1)
-    y = empty_nhwc((N, C, *size), x.dtype)
-    for j, window in enumerate(adaptive_windows(W, size[1])):
-        y[..., j] = rows[..., window].mean(axis=3).transpose(0, 2, 1)  # (N, OH, C) -> (N, C, OH)
-    return y
-
-
-def adaptive_avg_pool2d_input_grad(dy: np.ndarray, x_shape: tuple[int, ...]) -> np.ndarray:
-    """dx (N, C, H, W): the adjoint of adaptive_avg_pool2d."""
-    _, _, H, W = x_shape
-    OH, OW = dy.shape[2:]
-    dx = empty_nhwc(x_shape, dy.dtype)
-    dx[...] = 0
-    for i, rows in enumerate(adaptive_windows(H, OH)):
-        for j, columns in enumerate(adaptive_windows(W, OW)):
-            count = (rows.stop - rows.start) * (columns.stop - columns.start)
-            dx[:, :, rows, columns] += dy[:, :, i : i + 1, j : j + 1] / count
-    return dx
-
-
 def adaptive_windows(size: int, n: int) -> list[slice]:
     """The n windows that adaptive pooling cuts `size` elements into: floor(i size / n) to ceil((i + 1) size / n)."""
     return [slice(i * size // n, -(-(i + 1) * size // n)) for i in range(n)]
 
 
-def _pool_shape(
+def pool_shape(
     x_shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, ceil_mode: bool
 ) -> Pair:
     OH, OW = (pool_size(x_shape[2 + a], kernel[a], stride[a], padding[a], dilation[a], ceil_mode) for a in (0, 1))
@@ -209,7 +148,7 @@ def _span(k: int, size: int, n: int, stride: int, padding: int) -> tuple[slice, 
     return slice(first, last + 1), slice(start, start + (last - first) * stride + 1, stride)
 
 
-def _window_elements(
+def window_elements(
     x_shape: tuple[int, ...], size: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
 ) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], np.ndarray]]:
     """For each place in the window: the outputs that have it inside the image, its elements in x, their indices."""
@@ -221,24 +160,3 @@ def _window_elements(
             oj, xj = _span(l * dilation[1], W, size[1], stride[1], padding[1])
             columns = np.arange(xj.start, xj.stop, xj.step, dtype=np.int32)
             yield (oi, oj), (xi, xj), rows[:, None] * W + columns
-
-
-def _divisor(
-    x_shape: tuple[int, ...],
-    size: tuple[int, ...],
-    kernel: Pair,
-    stride: Pair,
-    padding: Pair,
-    count_include_pad: bool,
-    divisor_override: int | None,
-) -> np.ndarray:
-    """What each window's sum is divided by, (OH, OW): its elements, with or without the padding, or the override."""
-    if divisor_override is not None:
-        return np.full(size, divisor_override)
-    counts = []
-    for a in (0, 1):
-        margin = padding[a] if count_include_pad else 0
-        start = np.arange(size[a]) * stride[a] - padding[a]
-        stop = np.minimum(start + kernel[a], x_shape[2 + a] + margin)
-        counts.append(stop - np.maximum(start, -margin))
-    return counts[0][:, None] * counts[1]

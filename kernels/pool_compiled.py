@@ -1,7 +1,7 @@
-"""The compiled max pooling: channels-last images, float32, each image by one thread. Contract: `pool.py`.
+"""The compiled pooling: channels-last images, float32, each image by one thread. Contract: `pool.py`.
 
-A window is passed as (KH, KW, SH, SW, PH, PW, DH, DW). The inner loops run over channels, which lie side by side,
-and choose without branching, so that the compiler makes vector instructions of them.
+The window of a maximum is passed as (KH, KW, SH, SW, PH, PW, DH, DW). The inner loops run over channels, which lie
+side by side, and choose without branching, so that the compiler makes vector instructions of them.
 """
 
 from __future__ import annotations
@@ -61,3 +61,40 @@ def max_pool_grad(
                         place = h * W + w
                         for c in range(C):
                             dx[n, h, w, c] += dy[n, i, j, c] if index[n, i, j, c] == place else np.float32(0)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def avg_pool(
+    x: np.ndarray, y: np.ndarray, rows: np.ndarray, columns: np.ndarray, divisor: np.ndarray
+) -> None:  # pragma: no cover
+    """Output (i, j) looks at x from rows[i, 0] to rows[i, 1] and columns[j, 0] to columns[j, 1]."""
+    N, OH, OW, C = y.shape
+    for n in range(N):
+        for i in range(OH):
+            for j in range(OW):
+                for c in range(C):
+                    y[n, i, j, c] = 0
+                for h in range(rows[i, 0], rows[i, 1]):
+                    for w in range(columns[j, 0], columns[j, 1]):
+                        for c in range(C):
+                            y[n, i, j, c] += x[n, h, w, c]
+                for c in range(C):
+                    y[n, i, j, c] /= divisor[i, j]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def avg_pool_grad(
+    dy: np.ndarray, dx: np.ndarray, rows: np.ndarray, columns: np.ndarray, divisor: np.ndarray
+) -> None:  # pragma: no cover
+    N, OH, OW, C = dy.shape
+    share = np.empty(C, np.float32)
+    for n in range(N):
+        dx[n] = 0
+        for i in range(OH):
+            for j in range(OW):
+                for c in range(C):
+                    share[c] = dy[n, i, j, c] / divisor[i, j]
+                for h in range(rows[i, 0], rows[i, 1]):
+                    for w in range(columns[j, 0], columns[j, 1]):
+                        for c in range(C):
+                            dx[n, h, w, c] += share[c]
