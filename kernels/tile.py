@@ -4,7 +4,7 @@
 
     c[i, j] = init[i, j] + sum over s, k of a[rows[i] + segments[s] + k * a_step] * b[s * run + k, j]
 
-with its MR x NR sums in vector registers. Each step of k loads NR vectors of b, spreads one number of a over a
+with its MR x NR sums in vector registers; `low_tile` computes LOW_MR rows. Each step of k loads NR vectors of b, spreads one number of a over a
 vector for each row, and does MR x NR fused multiply-adds. Compilers do not find this by themselves.
 
 Numba's cache looks at the file of a function and not at what that imports: after a change here, delete
@@ -35,6 +35,7 @@ def _shape_for(features: dict[str, bool]) -> tuple[int, int, int]:  # pragma: no
 
 LANES, MR, NR = _shape_for(binding.get_host_cpu_features())
 COLUMNS = NR * LANES
+LOW_MR = MR - 1  # of 32, 64 or 128 rows, tiles of 11 leave fewer over than tiles of 12
 
 Float, Int = ir.FloatType(), ir.IntType(64)
 Vector = ir.VectorType(Float, LANES)
@@ -68,23 +69,33 @@ def _spread(builder: Any, number: Any) -> Any:  # pragma: no cover
     return builder.shuffle_vector(first, undefined, lanes)
 
 
-@intrinsic
-def tile(
-    typing_context: Any, c: Any, c_stride: Any, init: Any, init_stride: Any, a: Any, rows: Any, a_step: Any,
+def _tile(rows_of_tile: int) -> Any:  # pragma: no cover
+    @intrinsic
+    def tile(
+        typing_context: Any, c: Any, c_stride: Any, init: Any, init_stride: Any, a: Any, rows: Any, a_step: Any,
+        segments: Any, n_segments: Any, run: Any, b: Any, b_stride: Any,
+    ) -> Any:  # fmt: skip
+        """See above. c, init, a, b are addresses of float32, rows and segments of int64; strides count elements."""
+
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            _emit_tile(builder, rows_of_tile, *args)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 12), emit
+
+    return tile
+
+
+def _emit_tile(
+    builder: Any, rows_of_tile: int, c: Any, c_stride: Any, init: Any, init_stride: Any, a: Any, rows: Any, a_step: Any,
     segments: Any, n_segments: Any, run: Any, b: Any, b_stride: Any,
-) -> Any:  # fmt: skip  # pragma: no cover
-    """See above. c, init, a, b are addresses of float32, rows and segments of int64; strides count elements."""
-    return types.void(*[types.intp] * 12), _emit_tile
-
-
-def _emit_tile(context: Any, builder: Any, signature: Any, args: Any) -> Any:  # pragma: no cover
-    c, c_stride, init, init_stride, a, rows, a_step, segments, n_segments, run, b, b_stride = args
+) -> None:  # fmt: skip  # pragma: no cover
     c, init, a, b = (builder.inttoptr(p, Float.as_pointer()) for p in (c, init, a, b))
     rows, segments = (builder.inttoptr(p, Int.as_pointer()) for p in (rows, segments))
     multiply_add = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(Vector, [Vector] * 3), f"llvm.fma.v{LANES}f32"
     )
-    tile_rows, tile_columns = range(MR), range(NR)
+    tile_rows, tile_columns = range(rows_of_tile), range(NR)
     sums = [[cgutils.alloca_once(builder, Vector) for _ in tile_columns] for _ in tile_rows]
     for i in tile_rows:
         for j in tile_columns:
@@ -108,4 +119,7 @@ def _emit_tile(context: Any, builder: Any, signature: Any, args: Any) -> Any:  #
             start = load(builder, at(builder, init, builder.mul(init_stride, Int(i)), j * LANES))
             total = builder.fadd(builder.load(sums[i][j]), start)
             store(builder, total, at(builder, c, builder.mul(c_stride, Int(i)), j * LANES))
-    return context.get_dummy_value()
+
+
+tile = _tile(MR)
+low_tile = _tile(LOW_MR)

@@ -61,7 +61,7 @@ def conv2d_weight_grad(
     code, tile = compiled.load("winograd_compiled"), compiled.load("tile")
     O, C = w_shape[:2]
     OH, OW = dy.shape[2:] if fused is None else fused.conv_shape[2:]
-    columns, rows = O + -O % tile.COLUMNS, fill_up(np.arange(C), tile.MR)
+    columns, rows = O + -O % tile.COLUMNS, fill_up(np.arange(C), tile.LOW_MR)
     frame, *tables = _tiles((OH, OW), padding, C + -C % tile.LANES, columns)
 
     def images(start: int, stop: int) -> np.ndarray:

@@ -28,7 +28,7 @@ from numba.extending import intrinsic
 
 from .fused import NONE
 from .fused_compiled import choices, copy, fill, finish, four, images, options, table
-from .tile import COLUMNS, LANES, MR, Float, at, load, store, tile
+from .tile import COLUMNS, LANES, LOW_MR, MR, Float, at, load, low_tile, store, tile
 
 BLOCK = 4 * MR  # tiles that are transformed together
 ONE_ONE = 5  # element (1, 1) of 4x4: Aᵀ (element) A has it in all four pixels, so that a bias goes there
@@ -185,9 +185,9 @@ def weight_grad(
                     )  # fmt: skip
             for e in range(16):
                 for column in range(0, columns, COLUMNS):
-                    for row in range(0, len(rows), MR):
+                    for row in range(0, len(rows), LOW_MR):
                         c = du[e, row, column:].ctypes.data
-                        tile(
+                        low_tile(
                             c, columns, c, columns,
                             v[e].ctypes.data, rows[row:].ctypes.data, channels, segment.ctypes.data, 1, size,
                             d[e, 0, column:].ctypes.data, columns,
