@@ -20,7 +20,7 @@ import numpy as np
 from numba import float32, int64, njit, void
 
 from .fused import NONE
-from .fused_compiled import choices, copy, fill, finish, four, images, options, table
+from .fused_compiled import add_pixels, choices, copy, fill, finish, four, images, options, table
 from .tile import COLUMNS, MR, tile
 
 _blocks = float32[:, :, ::1]
@@ -75,14 +75,17 @@ def conv(
 
 
 @njit(
-    void(images, four, images, images, choices, int64, int64, table, int64, table, int64, _blocks),
+    void(images, four, images, images, choices, int64, int64, table, int64, table, int64, _blocks, float32[::1]),
     **options,
 )
 def weight_grad(
     x: np.ndarray, frame: tuple[int, ...], dy: np.ndarray, dy_out: np.ndarray, dy_choice: np.ndarray, undo: int,
-    width: int, patch: np.ndarray, step: int, segments: np.ndarray, run: int, dw: np.ndarray,
+    width: int, patch: np.ndarray, step: int, segments: np.ndarray, run: int, dw: np.ndarray, db: np.ndarray,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """dw (column blocks, patch, COLUMNS) += patches of x, transposed, · dy; a row of dy has `width` pixels."""
+    """dw (column blocks, patch, COLUMNS) += patches of x, transposed, · dy; db += dy.
+
+    A row of dy has `width` pixels.
+    """
     N, H, W, C = x.shape
     framed = frame[0] != H or frame[1] != W
     image = np.zeros((frame[0], frame[1], C) if framed else (0, 0, 0), np.float32)
@@ -95,6 +98,7 @@ def weight_grad(
         else:
             a = x[n].ctypes.data
         fill(gradient, dy[n], dy_out[n % len(dy_out)], dy_choice[n % len(dy_choice)], undo, 0, 0)
+        add_pixels(db, gradient)
         for block in range(dw.shape[0]):
             b = gradient[0, 0, block * COLUMNS :].ctypes.data
             for row in range(0, len(patch), MR):
@@ -103,19 +107,3 @@ def weight_grad(
                     c, COLUMNS, c, COLUMNS,
                     a, patch[row:].ctypes.data, step, segments.ctypes.data, len(segments), run, b, columns,
                 )  # fmt: skip
-
-
-@njit(void(images, images, int64, float32[::1]), **options)
-def bias_grad(dy: np.ndarray, dy_out: np.ndarray, undo: int, db: np.ndarray) -> None:  # pragma: no cover
-    """db (O,) += the sum of dy over images and pixels, carried back through the epilogue."""
-    N, H, W, O = dy.shape
-    row = np.empty(O, np.float32)
-    for n in range(N):
-        row[:] = 0
-        for h in range(H):
-            for w in range(W):
-                for o in range(O):
-                    passed = undo == NONE or dy_out[n % len(dy_out), h, w, o] > 0
-                    row[o] += dy[n, h, w, o] if passed else np.float32(0)
-        for o in range(O):
-            db[o] += row[o]

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from . import compiled, winograd
-from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, empty_result, fill_up, nhwc, offsets, usable
+from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, empty_result, fill_up, nhwc, offsets, step_of, usable
 from .memory import empty
 from .parallel import for_blocks
 
 __all__ = [
-    "NONE", "RELU", "RELU_POOL", "Fused", "conv2d", "conv2d_bias_grad", "conv2d_input_grad", "conv2d_weight_grad",
+    "NONE", "RELU", "RELU_POOL", "Fused", "conv2d", "conv2d_gradients", "conv2d_input_grad", "conv2d_weight_grad",
     "flat_index", "usable",
 ]  # fmt: skip
 
@@ -83,14 +83,11 @@ def conv2d_input_grad(
     columns = [_phase(r, W, KW, stride[1], padding[1], dilation[1]) for r in range(min(stride[1], W))]
     (height, top), (width, left) = _frame(rows, size[0]), _frame(columns, size[1])
     dx = empty((N, H, W, C), np.float32)
-    undo = NONE if fused is None else fused.step
 
     def images(start: int, stop: int) -> None:
         for g in range(groups):
             outs = slice(g * OG, (g + 1) * OG)
-            dyg = nhwc(dy[start:stop, outs])
-            out = dyg if fused is None else nhwc(fused.y[start:stop, outs])
-            choice = nhwc(fused.choice[start:stop, outs]) if fused and undo == RELU_POOL else NO_CHOICE
+            gradient = step_of(dy, fused, start, stop, outs)
             part = _room(dx, start, stop, slice(g * CG, (g + 1) * CG))
             for r, (n_rows, row_taps) in enumerate(rows):
                 for s, (n_columns, column_taps) in enumerate(columns):
@@ -102,7 +99,7 @@ def conv2d_input_grad(
                     matrix = _blocks(chosen.transpose(2, 3, 0, 1).reshape(-1, CG), code.COLUMNS)
                     bias = np.zeros(matrix.shape[0] * code.COLUMNS, np.float32)
                     code.conv(
-                        dyg, out, choice, undo, (height, width, top, left), pixels, 1, taps, OG, matrix, bias,
+                        *gradient, (height, width, top, left), pixels, 1, taps, OG, matrix, bias,
                         part, NO_CHOICE, NONE, n_columns, (r, stride[0], s, stride[1]),
                     )  # fmt: skip
             if groups > 1:
@@ -117,46 +114,54 @@ def conv2d_weight_grad(
     fused: Fused | None = None,
 ) -> np.ndarray:  # fmt: skip
     """dw (O, C/G, KH, KW) from x and dy, the gradient at the fused step's result, else at the convolution's."""
+    size = dy.shape[2:] if fused is None else fused.conv_shape[2:]
+    if winograd.suits(w_shape, stride, padding, dilation, groups) and winograd.fits(x.shape, size, padding):
+        return winograd.conv2d_gradients(dy, x, np.zeros(w_shape, np.float32), padding, fused, False)[1]
+    return _weight_and_bias_grad(dy, x, w_shape, stride, padding, dilation, groups, fused)[0]
+
+
+def conv2d_gradients(
+    dy: np.ndarray, x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    fused: Fused, wanted: tuple[bool, bool],
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:  # fmt: skip
+    """dx, dw and db from the gradient at the fused step's result; `wanted` says whether dx is, and whether dw or db."""
+    want_dx, want_dw = wanted
+    dy = nhwc(dy).transpose(0, 3, 1, 2)
+    geometry = stride, padding, dilation, groups
+    if want_dw and winograd.suits(w.shape, *geometry):
+        return winograd.conv2d_gradients(dy, x, w, padding, fused, want_dx)
+    dx = conv2d_input_grad(dy, w, x.shape, *geometry, fused) if want_dx else None
+    return (dx, *(_weight_and_bias_grad(dy, x, w.shape, *geometry, fused) if want_dw else (None, None)))
+
+
+def _weight_and_bias_grad(
+    dy: np.ndarray, x: np.ndarray, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    fused: Fused | None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     code = compiled.load("conv_compiled")
     N, _, H, W = x.shape
     O, C, KH, KW = w_shape
     OG, (OH, OW) = O // groups, dy.shape[2:] if fused is None else fused.conv_shape[2:]
-    if winograd.suits(w_shape, stride, padding, dilation, groups) and winograd.fits(x.shape, (OH, OW), padding):
-        return winograd.conv2d_weight_grad(dy, x, w_shape, padding, fused)
     frame = (H + 2 * padding[0], W + 2 * padding[1], *padding)
     row = frame[1] * C
     patch = fill_up(offsets((KH, dilation[0] * row), (KW, dilation[1] * C), (C, 1)), code.MR)
     lines = offsets((OH, stride[0] * row))
-    undo = NONE if fused is None else fused.step
+    blocks = -(-OG // code.COLUMNS)
 
-    def images(start: int, stop: int) -> np.ndarray:
-        dw = np.zeros((groups, -(-OG // code.COLUMNS), len(patch), code.COLUMNS), np.float32)
+    def images(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        dw = np.zeros((groups, blocks, len(patch), code.COLUMNS), np.float32)
+        db = np.zeros((groups, blocks * code.COLUMNS), np.float32)
         for g in range(groups):
-            outs = slice(g * OG, (g + 1) * OG)
-            dyg = nhwc(dy[start:stop, outs])
-            out = dyg if fused is None else nhwc(fused.y[start:stop, outs])
-            choice = nhwc(fused.choice[start:stop, outs]) if fused and undo == RELU_POOL else NO_CHOICE
+            gradient = step_of(dy, fused, start, stop, slice(g * OG, (g + 1) * OG))
             xg = nhwc(x[start:stop, g * C : (g + 1) * C])
-            code.weight_grad(xg, frame, dyg, out, choice, undo, OW, patch, stride[1] * C, lines, OW, dw[g])
-        return dw
+            code.weight_grad(xg, frame, *gradient, OW, patch, stride[1] * C, lines, OW, dw[g], db[g])
+        return dw, db
 
-    dw: Any = sum(for_blocks(images, N))
+    parts = for_blocks(images, N)
+    dw: Any = sum(dw for dw, _ in parts)
+    db: Any = sum(db for _, db in parts)
     dw = dw.transpose(0, 1, 3, 2).reshape(groups, -1, len(patch))[:, :OG, : KH * KW * C]  # (G, O/G, KH KW C)
-    return np.ascontiguousarray(dw.reshape(O, KH, KW, C).transpose(0, 3, 1, 2))
-
-
-def conv2d_bias_grad(dy: np.ndarray, fused: Fused | None = None) -> np.ndarray:
-    """db (O,) from dy (N, O, ...), the gradient at the fused step's result, else at the convolution's."""
-    code = compiled.load("conv_compiled")
-
-    def images(start: int, stop: int) -> np.ndarray:
-        db = np.zeros(dy.shape[1], np.float32)
-        part = nhwc(dy[start:stop])
-        code.bias_grad(part, part if fused is None else nhwc(fused.y[start:stop]), int(fused is not None), db)
-        return db
-
-    total: Any = sum(for_blocks(images, dy.shape[0]))
-    return total
+    return np.ascontiguousarray(dw.reshape(O, KH, KW, C).transpose(0, 3, 1, 2)), db[:, :OG].ravel()
 
 
 def flat_index(pooled: Fused) -> np.ndarray:

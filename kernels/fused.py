@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class Fused(NamedTuple):
 
 
 NO_CHOICE = np.zeros((1, 1, 1, 1), np.uint8)
+ALL = slice(None)
 
 
 def usable(*arrays: np.ndarray) -> bool:
@@ -44,6 +45,15 @@ def nhwc(x: np.ndarray) -> np.ndarray:
     y = empty(x.shape, x.dtype)
     compiled.load("fused_compiled").gather(y, x)
     return y
+
+
+def step_of(dy: np.ndarray, fused: Fused | None, start: int, stop: int, channels: slice = ALL) -> tuple[Any, ...]:
+    """Some images and channels of dy, and of the step that it is to be carried back through: result, choice, kind."""
+    part = nhwc(dy[start:stop, channels])
+    if fused is None:
+        return part, part, NO_CHOICE, NONE
+    choice = nhwc(fused.choice[start:stop, channels]) if fused.step == RELU_POOL else NO_CHOICE
+    return part, nhwc(fused.y[start:stop, channels]), choice, fused.step
 
 
 def offsets(*axes: tuple[int, int]) -> np.ndarray:

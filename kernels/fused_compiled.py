@@ -86,3 +86,16 @@ def finish(
                 for o in range(O):
                     value = sums[i * width + j, o]
                     y[h, w, o] = np.float32(0) if epilogue == RELU and value < 0 else value
+
+
+@njit(**options)
+def add_pixels(total: np.ndarray, image: np.ndarray) -> None:  # pragma: no cover
+    """total (O,) += the sum of image (H, W, O) over its pixels."""
+    H, W, O = image.shape
+    row = np.zeros(O, np.float32)
+    for h in range(H):
+        for w in range(W):
+            for o in range(O):
+                row[o] += image[h, w, o]
+    for o in range(O):
+        total[o] += row[o]

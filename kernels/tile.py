@@ -4,8 +4,9 @@
 
     c[i, j] = init[i, j] + sum over s, k of a[rows[i] + segments[s] + k * a_step] * b[s * run + k, j]
 
-with its MR x NR sums in vector registers; `low_tile` computes LOW_MR rows. Each step of k loads NR vectors of b, spreads one number of a over a
-vector for each row, and does MR x NR fused multiply-adds. Compilers do not find this by themselves.
+with its MR x NR sums in vector registers; `low_tile` computes LOW_MR rows. Each step of k loads NR vectors of b,
+spreads one number of a over a vector for each row, and does MR x NR fused multiply-adds. Compilers do not find this
+by themselves.
 
 Numba's cache looks at the file of a function and not at what that imports: after a change here, delete
 `kernels/__pycache__`.

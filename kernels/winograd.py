@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import compiled
-from .fused import NO_CHOICE, NONE, RELU_POOL, Fused, empty_result, fill_up, nhwc, offsets
+from .fused import NO_CHOICE, NONE, RELU_POOL, Fused, empty_result, fill_up, nhwc, offsets, step_of
 from .memory import empty
 from .parallel import for_blocks
 
@@ -54,24 +54,30 @@ def conv2d_input_grad(
     return dx.transpose(0, 3, 1, 2)
 
 
-def conv2d_weight_grad(
-    dy: np.ndarray, x: np.ndarray, w_shape: tuple[int, ...], padding: Pair, fused: Fused | None
-) -> np.ndarray:
-    """dw (O, C, 3, 3) from x and dy."""
+def conv2d_gradients(
+    dy: np.ndarray, x: np.ndarray, w: np.ndarray, padding: Pair, fused: Fused | None, want_dx: bool
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+    """dx (N, C, H, W) if it is wanted, dw (O, C, 3, 3) and db (O,) in one pass over dy."""
     code, tile = compiled.load("winograd_compiled"), compiled.load("tile")
-    O, C = w_shape[:2]
+    O, C = w.shape[:2]
     OH, OW = dy.shape[2:] if fused is None else fused.conv_shape[2:]
     columns, rows = O + -O % tile.COLUMNS, fill_up(np.arange(C), tile.LOW_MR)
     frame, *tables = _tiles((OH, OW), padding, C + -C % tile.LANES, columns)
+    u = _kernels(w.transpose(2, 3, 0, 1), tile.COLUMNS)
+    dx = empty((len(x), *x.shape[2:], C) if want_dx else (0, 0, 0, 0), np.float32)
 
-    def images(start: int, stop: int) -> np.ndarray:
-        du = np.zeros((16, len(rows), columns), np.float32)
-        code.weight_grad(nhwc(x[start:stop]), frame, *_gradient(dy, fused, start, stop), *tables, rows, du)
-        return du
+    def images(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        du, db = np.zeros((16, len(rows), columns), np.float32), np.zeros(columns, np.float32)
+        code.gradients(
+            nhwc(x[start:stop]), frame, *step_of(dy, fused, start, stop), *tables, rows, u, dx[start:stop], du, db
+        )
+        return du, db
 
-    du: Any = sum(for_blocks(images, len(x)))
-    dw = GG.T @ du[:, :C, :O].reshape(16, -1)
-    return np.ascontiguousarray(dw.reshape(3, 3, C, O).transpose(3, 2, 0, 1))
+    parts = for_blocks(images, len(x))
+    du: Any = sum(du for du, _ in parts)
+    db: Any = sum(db for _, db in parts)
+    dw = (GG.T @ du[:, :C, :O].reshape(16, -1)).reshape(3, 3, C, O)
+    return dx.transpose(0, 3, 1, 2) if want_dx else None, np.ascontiguousarray(dw.transpose(3, 2, 0, 1)), db[:O]
 
 
 def _convolve(
@@ -82,9 +88,7 @@ def _convolve(
     code, tile = compiled.load("winograd_compiled"), compiled.load("tile")
     O, C = w.shape[:2]
     columns = O + -O % tile.COLUMNS
-    u = np.zeros((16, C, columns), np.float32)
-    u[..., :O] = (GG @ w.transpose(2, 3, 1, 0).reshape(9, -1)).reshape(16, C, O)
-    u = np.ascontiguousarray(u.reshape(16, C, -1, tile.COLUMNS).transpose(0, 2, 1, 3))
+    u = _kernels(w.transpose(2, 3, 1, 0), tile.COLUMNS)
     bias = np.zeros(columns, np.float32)
     if b is not None:
         bias[:O] = b
@@ -92,18 +96,17 @@ def _convolve(
 
     def images(start: int, stop: int) -> None:
         chosen = choice[start:stop] if step == RELU_POOL else NO_CHOICE
-        code.conv(*_gradient(x, fused, start, stop), frame, *tables, u, bias, y[start:stop], chosen, step)
+        code.conv(*step_of(x, fused, start, stop), frame, *tables, u, bias, y[start:stop], chosen, step)
 
     for_blocks(images, len(x))
 
 
-def _gradient(dy: np.ndarray, fused: Fused | None, start: int, stop: int) -> tuple[Any, ...]:
-    """Some images of dy, and the result, choice and kind of the step that it is carried back through."""
-    part = nhwc(dy[start:stop])
-    if fused is None:
-        return part, part, NO_CHOICE, NONE
-    choice = nhwc(fused.choice[start:stop]) if fused.step == RELU_POOL else NO_CHOICE
-    return part, nhwc(fused.y[start:stop]), choice, fused.step
+def _kernels(w: np.ndarray, columns: int) -> np.ndarray:
+    """G w Gᵀ of w (3, 3, K, M) in blocks of columns, zeros where the last is not full: (16, blocks, K, columns)."""
+    K, M = w.shape[2:]
+    u = np.zeros((16, K, M + -M % columns), np.float32)
+    u[..., :M] = (GG @ w.reshape(9, -1)).reshape(16, K, M)
+    return np.ascontiguousarray(u.reshape(16, K, -1, columns).transpose(0, 2, 1, 3))
 
 
 def _tiles(size: Pair, padding: Pair, channels: int, columns: int) -> tuple[Any, ...]:

@@ -10,7 +10,11 @@ G g Gᵀ is made once a call. The weight gradient is the adjoint of this in g:
 
     dg = Gᵀ ((A dy Aᵀ) ∘ (Bᵀ d B)) G
 
-whose 16 products sum over the tiles. Tiles are transformed a block at a time, so that all that a block needs stays in
+whose 16 products sum over the tiles, and the input gradient that in d. The two share A dy Aᵀ:
+
+    dd = B ((A dy Aᵀ) ∘ (G g Gᵀ)) Bᵀ, added up where tiles overlap
+
+Tiles are transformed a block at a time, so that all that a block needs stays in
 the cache. Numba's cache looks at the file of a function and not at what that imports: after a change there, delete
 `kernels/__pycache__`.
 
@@ -27,7 +31,7 @@ from numba import float32, int64, njit, types, void
 from numba.extending import intrinsic
 
 from .fused import NONE
-from .fused_compiled import choices, copy, fill, finish, four, images, options, table
+from .fused_compiled import add_pixels, choices, copy, fill, finish, four, images, options, table
 from .tile import COLUMNS, LANES, LOW_MR, MR, Float, at, load, low_tile, store, tile
 
 BLOCK = 4 * MR  # tiles that are transformed together
@@ -35,11 +39,11 @@ ONE_ONE = 5  # element (1, 1) of 4x4: Aᵀ (element) A has it in all four pixels
 EVERY_PIXEL = (0, 1, 0, 1)
 
 
-def _transform(along: Callable[..., list[Any]], size: int) -> Any:  # pragma: no cover  (runs while Numba compiles)
+def _transform(along: Callable[..., list[Any]], size: int, add: bool = False) -> Any:  # pragma: no cover
     """to = `along` applied to the columns and to the rows of a size x size square, for LANES channels at once.
 
     The function made takes the square's address and the distances of its rows and columns, and the same for the
-    result, in elements.
+    result, in elements. With `add`, the result is added to what is there. This runs while Numba compiles.
     """
 
     @intrinsic
@@ -57,7 +61,8 @@ def _transform(along: Callable[..., list[Any]], size: int) -> Any:  # pragma: no
             half = [along(builder, *line) for line in numbers]
             for j, line in enumerate(zip(*half, strict=True)):
                 for i, number in enumerate(along(builder, *line)):
-                    store(builder, number, place(to, to_row, i, to_column, j))
+                    target = place(to, to_row, i, to_column, j)
+                    store(builder, builder.fadd(load(builder, target), number) if add else number, target)
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 6), emit
@@ -73,6 +78,10 @@ def _a_transposed(ir: Any, a: Any, b: Any, c: Any, d: Any) -> list[Any]:  # prag
     return [ir.fadd(a, ir.fadd(b, c)), ir.fsub(ir.fsub(b, c), d)]
 
 
+def _b(ir: Any, a: Any, b: Any, c: Any, d: Any) -> list[Any]:  # pragma: no cover
+    return [a, ir.fadd(ir.fsub(b, c), d), ir.fsub(ir.fadd(b, c), a), ir.fneg(d)]
+
+
 def _a(ir: Any, a: Any, b: Any) -> list[Any]:  # pragma: no cover
     return [a, ir.fadd(a, b), ir.fsub(a, b), ir.fsub(ir.fsub(b, b), b)]
 
@@ -80,6 +89,7 @@ def _a(ir: Any, a: Any, b: Any) -> list[Any]:  # pragma: no cover
 input_transform = _transform(_b_transposed, 4)  # Bᵀ d B
 output_transform = _transform(_a_transposed, 4)  # Aᵀ m A
 gradient_transform = _transform(_a, 2)  # A dy Aᵀ
+adjoint_transform = _transform(_b, 4, add=True)  # + B m Bᵀ
 
 
 @njit(
@@ -145,43 +155,56 @@ def conv(
 
 
 @njit(
-    void(images, four, images, images, choices, int64, table, table, int64, table, float32[:, :, ::1]),
+    void(
+        images, four, images, images, choices, int64, table, table, int64, table, float32[:, :, :, ::1],
+        images, float32[:, :, ::1], float32[::1],
+    ),
     **options,
-)
-def weight_grad(
+)  # fmt: skip
+def gradients(
     x: np.ndarray, frame: tuple[int, ...], dy: np.ndarray, dy_out: np.ndarray, dy_choice: np.ndarray, undo: int,
-    tiles: np.ndarray, outs: np.ndarray, per_image: int, rows: np.ndarray, du: np.ndarray,
+    tiles: np.ndarray, outs: np.ndarray, per_image: int, rows: np.ndarray, u: np.ndarray,
+    dx: np.ndarray, du: np.ndarray, db: np.ndarray,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """du (16, C or more, O or more) += (Bᵀ x B)ᵀ · (A dy Aᵀ) over all tiles."""
+    """du (16, C or more, O or more) += (Bᵀ x B)ᵀ · (A dy Aᵀ) over all tiles, db += dy; dx = B ((A dy Aᵀ) · u) Bᵀ.
+
+    u (16, column blocks, O, COLUMNS) = (G g Gᵀ)ᵀ; dx is left out if it is empty.
+    """
     N, H, W, C = x.shape
-    columns, channels, group = du.shape[2], C + -C % LANES, len(tiles) // per_image
+    columns, channels, group, O = du.shape[2], C + -C % LANES, len(tiles) // per_image, u.shape[2]
     height, width = frame[0], frame[1]
     framed = height != H or width != W or channels != C
     room = np.zeros((group, height, width, channels) if framed else (0, 0, 0, 0), np.float32)
+    dx_room = np.zeros((group, height, width, channels) if framed and dx.size else (0, 0, 0, 0), np.float32)
     gradient = np.zeros((group, height - 2, width - 2, columns), np.float32)
-    v = np.empty((16, BLOCK, channels), np.float32)
-    d = np.empty((16, BLOCK, columns), np.float32)
-    segment = np.zeros(1, np.int64)
+    v_columns = u.shape[1] * COLUMNS
+    v = np.empty((16, BLOCK, max(channels, v_columns)), np.float32)
+    d = np.zeros((16, BLOCK, columns), np.float32)
+    segment, d_rows, zeros = np.zeros(1, np.int64), np.arange(MR) * columns, np.zeros(COLUMNS, np.float32)
     for start in range(0, N, group):
         count = min(group, N - start)
         a = room.ctypes.data if framed else x[start].ctypes.data
+        to = dx_room.ctypes.data if framed or not dx.size else dx[start].ctypes.data
         for n in range(count):
             if framed:
                 copy(room[n], x[start + n], frame[2], frame[3])
             from_, by = dy_out[(start + n) % len(dy_out)], dy_choice[(start + n) % len(dy_choice)]
             fill(gradient[n], dy[start + n], from_, by, undo, 0, 0)
+            add_pixels(db, gradient[n])
+            if dx.size:
+                (dx_room[n] if framed else dx[start + n])[:] = 0
         for t in range(0, count * per_image, BLOCK):
             size = min(BLOCK, count * per_image - t)
             for i in range(size):
-                for c in range(0, channels, LANES):
-                    input_transform(
-                        a + 4 * (tiles[t + i] + c), width * channels, channels,
-                        v[0, i, c:].ctypes.data, 4 * BLOCK * channels, BLOCK * channels,
-                    )  # fmt: skip
                 for c in range(0, columns, LANES):
                     gradient_transform(
                         gradient.ctypes.data + 4 * (outs[t + i] + c), (width - 2) * columns, columns,
                         d[0, i, c:].ctypes.data, 4 * BLOCK * columns, BLOCK * columns,
+                    )  # fmt: skip
+                for c in range(0, channels, LANES):
+                    input_transform(
+                        a + 4 * (tiles[t + i] + c), width * channels, channels,
+                        v[0, i, c:].ctypes.data, 4 * v[0].size, v[0].size,
                     )  # fmt: skip
             for e in range(16):
                 for column in range(0, columns, COLUMNS):
@@ -189,6 +212,28 @@ def weight_grad(
                         c = du[e, row, column:].ctypes.data
                         low_tile(
                             c, columns, c, columns,
-                            v[e].ctypes.data, rows[row:].ctypes.data, channels, segment.ctypes.data, 1, size,
+                            v[e].ctypes.data, rows[row:].ctypes.data, v.shape[2], segment.ctypes.data, 1, size,
                             d[e, 0, column:].ctypes.data, columns,
                         )  # fmt: skip
+            if not dx.size:
+                continue
+            for e in range(16):
+                for block in range(u.shape[1]):
+                    for i in range(0, size, MR):
+                        tile(
+                            v[e, i, block * COLUMNS :].ctypes.data, v.shape[2], zeros.ctypes.data, 0,
+                            d[e, i].ctypes.data, d_rows.ctypes.data, 1, segment.ctypes.data, 1, O,
+                            u[e, block].ctypes.data, COLUMNS,
+                        )  # fmt: skip
+            for i in range(size):
+                for c in range(0, channels, LANES):
+                    adjoint_transform(
+                        v[0, i, c:].ctypes.data, 4 * v[0].size, v[0].size,
+                        to + 4 * (tiles[t + i] + c), width * channels, channels,
+                    )  # fmt: skip
+        if framed and dx.size:
+            for n in range(count):
+                for h in range(H):
+                    for w in range(W):
+                        for c in range(C):
+                            dx[start + n, h, w, c] = dx_room[n, h + frame[2], w + frame[3], c]

@@ -95,6 +95,25 @@ def conv2d_bias_grad(dy: cp.ndarray, fused: Fused) -> cp.ndarray:
     return fused.before(dy).sum(axis=(0, 2, 3))
 
 
+def conv2d_gradients(
+    dy: cp.ndarray,
+    x: cp.ndarray,
+    w: cp.ndarray,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    fused: Fused,
+    wanted: tuple[bool, bool],
+) -> tuple[cp.ndarray | None, cp.ndarray | None, cp.ndarray | None]:
+    """See kernels/conv_direct.py."""
+    geometry = stride, padding, dilation, groups
+    dx = conv2d_input_grad(dy, w, x.shape, *geometry, fused) if wanted[0] else None
+    if not wanted[1]:
+        return dx, None, None
+    return dx, conv2d_weight_grad(dy, x, w.shape, *geometry, fused), conv2d_bias_grad(dy, fused)
+
+
 def flat_index(pooled: Fused) -> cp.ndarray:
     """The choices of pooling as `max_pool2d` gives them."""
     assert pooled.index is not None

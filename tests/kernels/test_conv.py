@@ -252,7 +252,16 @@ def test_fused_steps_agree_with_the_separate_ones(geometry, pool, threads):
         dx = conv_direct.conv2d_input_grad(dy, w, x.shape, *args, fused)
         assert_close(dx, tx.grad.numpy(), w[:, 0].size)
         assert_close(conv_direct.conv2d_weight_grad(dy, x, w.shape, *args, fused), tw.grad.numpy(), dy[:, 0].size)
-        assert_close(conv_direct.conv2d_bias_grad(dy, fused), tb.grad.numpy(), dy[:, 0].size)
+        for want_dx in (True, False):
+            dx, dw, db = conv_direct.conv2d_gradients(dy, x, w, *args, fused, (want_dx, True))
+            assert (dx is not None) == want_dx
+            if want_dx:
+                assert_close(dx, tx.grad.numpy(), w[:, 0].size)
+            assert_close(dw, tw.grad.numpy(), dy[:, 0].size)
+            assert_close(db, tb.grad.numpy(), dy[:, 0].size)
+        dx, dw, db = conv_direct.conv2d_gradients(dy, x, w, *args, fused, (True, False))
+        assert_close(dx, tx.grad.numpy(), w[:, 0].size)
+        assert dw is db is None
 
 
 def test_fused_pooling_chooses_as_max_pool2d_does(rng):
@@ -263,11 +272,6 @@ def test_fused_pooling_chooses_as_max_pool2d_does(rng):
     y, index = kernels.max_pool2d(x, (2, 2), (2, 2), (0, 0), (1, 1), False)
     np.testing.assert_array_equal(fused.y, np.maximum(y, 0))
     np.testing.assert_array_equal(conv_direct.flat_index(fused), index)
-
-
-def test_bias_gradient_of_a_plain_convolution(rng, threads):
-    dy = rng.standard_normal((3, 5, 4, 6)).astype(np.float32)
-    assert_close(conv_direct.conv2d_bias_grad(dy), dy.sum((0, 2, 3), dtype=np.float64), 72)
 
 
 @pytest.mark.parametrize("lanes_rows_vectors", [(8, 6, 2), (4, 8, 2)])

@@ -98,20 +98,24 @@ def _fused_conv2d_relu(
     def separately(g: Variable) -> bool:
         return is_grad_enabled() or not direct.usable(g.array)
 
+    wanted = x.requires_grad, w.requires_grad or (b is not None and b.requires_grad)
+    ready: dict[str, Any] = {}  # gradients not asked for yet, of the g that they were computed from
+
+    def together(name: str, g: Variable) -> Variable:
+        """dx, dw or db; all that will be asked for are computed in one pass."""
+        if ready.get("g") is not g or name not in ready:
+            gradients = direct.conv2d_gradients(g.array, x.array, w.array, *geometry, fused, wanted)
+            ready.update(zip(("g", "dx", "dw", "db"), (g, *gradients), strict=True))
+        return g.like(ready.pop(name))
+
     def dx(g: Variable, y: Variable) -> Variable:
-        if separately(g):
-            return conv2d_input_grad(before(g, y), w, x_shape, *geometry)
-        return g.like(direct.conv2d_input_grad(g.array, w.array, x_shape, *geometry, fused))
+        return conv2d_input_grad(before(g, y), w, x_shape, *geometry) if separately(g) else together("dx", g)
 
     def dw(g: Variable, y: Variable) -> Variable:
-        if separately(g):
-            return conv2d_weight_grad(before(g, y), x, w_shape, *geometry)
-        return g.like(direct.conv2d_weight_grad(g.array, x.array, w_shape, *geometry, fused))
+        return conv2d_weight_grad(before(g, y), x, w_shape, *geometry) if separately(g) else together("dw", g)
 
     def db(g: Variable, y: Variable) -> Variable:
-        if separately(g):
-            return sum(before(g, y), (0, 2, 3))
-        return g.like(direct.conv2d_bias_grad(g.array, fused))
+        return sum(before(g, y), (0, 2, 3)) if separately(g) else together("db", g)
 
     return fused.y, dx, dw, db
 
