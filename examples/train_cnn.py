@@ -7,9 +7,7 @@ Ctrl-C saves everything; --resume goes on with the next batch, bit for bit as if
 """
 
 import argparse
-import math
 import os
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -18,6 +16,7 @@ import tinygrad_mnist as tg
 from tinygrad_mnist import datasets, models, optim, training, transforms
 from tinygrad_mnist.backend import BackendError
 from tinygrad_mnist.checkpoint import CheckpointError
+from tinygrad_mnist.utils import cli
 from tinygrad_mnist.utils.data import DataLoader, Subset
 
 
@@ -36,19 +35,9 @@ def train(model, loader, args, history, checkpoints):
         scheduler=scheduler,
         history=history,
         checkpoints=checkpoints,
-        resume=load_state(args.resume, checkpoints),
+        resume=None if args.resume is None else checkpoints.state(args.resume),
         settings={name: getattr(args, name) for name in decisive},
     )
-
-
-def load_state(resume, checkpoints):
-    """What to resume from: nothing (None), the latest checkpoint (""), or a file."""
-    if resume is None:
-        return None
-    state = tg.load(resume) if resume else checkpoints.latest()
-    if state is None:
-        raise FileNotFoundError(f"--resume: there is no checkpoint in {checkpoints.folder}; start without --resume")
-    return state
 
 
 def test(model, loader, history):
@@ -78,7 +67,7 @@ def main(args):
         train(model, train_loader, args, history, checkpoints)
         test(model, test_loader, history)
     except KeyboardInterrupt:
-        parser.exit(130, how_to_go_on(args, checkpoints))
+        parser.exit(130, cli.how_to_go_on(parser, args, checkpoints and checkpoints.newest))
     if not args.dry_run:
         tg.save(model.state_dict(), args.save)
 
@@ -104,40 +93,6 @@ def load_data(args, device):
     return train_set, test_set
 
 
-def number(kind, least, most=math.inf):
-    """A type of flag: a number from `least` to `most`."""
-
-    def parse(text):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not least <= value <= most or value == math.inf:
-            what = "a whole number" if kind is int else "a number"
-            limits = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
-            raise argparse.ArgumentTypeError(f"expected {what} {limits}, got {text!r}")
-        return value
-
-    return parse
-
-
-def folder(text):
-    """A type of flag: a folder that exists."""
-    if not Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"there is no folder {text!r}")
-    return Path(text)
-
-
-def new_file(text):
-    """A type of flag: a file that can be written."""
-    path = Path(text)
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"there is no folder {str(path.parent)!r}; make it first")
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise argparse.ArgumentTypeError(f"cannot write to {text!r}")
-    return path
-
-
 parser = argparse.ArgumentParser(
     usage=argparse.SUPPRESS,  # so that an error is one line
     description=__doc__,
@@ -147,34 +102,23 @@ parser = argparse.ArgumentParser(
 # The defaults are the best of ten settings by their loss on the last 5,000 training images, held out for that; the test
 # images chose nothing.
 parser.add_argument("--backend", choices=["numpy", "cupy"], default="numpy", help="where to compute (default: numpy)")
-parser.add_argument("--epochs", type=number(int, 1), default=2, help="(default: %(default)s)")
-parser.add_argument("--batch-size", type=number(int, 1), default=64, help="(default: %(default)s)")
-parser.add_argument("--test-batch-size", type=number(int, 1), default=1000, help="(default: %(default)s)")
-parser.add_argument("--lr", type=number(float, 1e-12), default=0.05, help="the highest (default: %(default)s)")
-parser.add_argument("--momentum", type=number(float, 0, 1), default=0.9, help="(default: %(default)s)")
-parser.add_argument("--weight-decay", type=number(float, 0), default=0.001, help="(default: %(default)s)")
-parser.add_argument("--seed", type=number(int, 0, 2**63 - 1), default=1, help="(default: %(default)s)")
-parser.add_argument("--threads", type=number(int, 1), help="(default: OMP_NUM_THREADS, or all cores)")
-parser.add_argument("--data-dir", type=folder, help="folder with MNIST's files (default: those in the package)")
-parser.add_argument("--limit-train", type=number(int, 1), metavar="N", help="train on the first N images only")
+parser.add_argument("--epochs", type=cli.number(int, 1), default=2, help="(default: %(default)s)")
+parser.add_argument("--batch-size", type=cli.number(int, 1), default=64, help="(default: %(default)s)")
+parser.add_argument("--test-batch-size", type=cli.number(int, 1), default=1000, help="(default: %(default)s)")
+parser.add_argument("--lr", type=cli.number(float, 1e-12), default=0.05, help="the highest (default: %(default)s)")
+parser.add_argument("--momentum", type=cli.number(float, 0, 1), default=0.9, help="(default: %(default)s)")
+parser.add_argument("--weight-decay", type=cli.number(float, 0), default=0.001, help="(default: %(default)s)")
+parser.add_argument("--seed", type=cli.number(int, 0, 2**63 - 1), default=1, help="(default: %(default)s)")
+parser.add_argument("--threads", type=cli.number(int, 1), help="(default: OMP_NUM_THREADS, or all cores)")
+parser.add_argument("--data-dir", type=cli.folder, help="folder with MNIST's files (default: those in the package)")
+parser.add_argument("--limit-train", type=cli.number(int, 1), metavar="N", help="train on the first N images only")
 parser.add_argument(
-    "--save", type=new_file, default=Path("mnist_cnn.safetensors"), metavar="FILE",
+    "--save", type=cli.new_file, default=Path("mnist_cnn.safetensors"), metavar="FILE",
     help="for the weights; checkpoints go beside it, into *.checkpoints (default: %(default)s)",
 )  # fmt: skip
 parser.add_argument("--resume", nargs="?", const="", metavar="FILE", help="go on from FILE (default: the latest one)")
-parser.add_argument("--json", type=new_file, metavar="FILE", help="write the history there, as lines of JSON")
+parser.add_argument("--json", type=cli.new_file, metavar="FILE", help="write the history there, as lines of JSON")
 parser.add_argument("--dry-run", action="store_true", help="one batch of training, one of testing, nothing is saved")
-
-
-def how_to_go_on(args, checkpoints):
-    """What to say after Ctrl-C: where everything is, and the command that goes on from there."""
-    newest = checkpoints and checkpoints.newest
-    if not newest:
-        return f"\nStopped before the first checkpoint. Start again with\n  {shlex.join([sys.executable, *sys.argv])}\n"
-    given = {name: value for name, value in vars(args).items() if value != parser.get_default(name)}
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if name != "resume"]
-    command = shlex.join([sys.executable, sys.argv[0], *flags, "--resume"])
-    return f"\nStopped; everything is in {newest}. Go on with\n  {command}\n"
 
 
 if __name__ == "__main__":

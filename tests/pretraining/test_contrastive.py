@@ -98,6 +98,13 @@ def test_views(count: int, device: str, rng: np.random.Generator) -> None:
     assert views[5][1].tolist() == [5] * count
 
 
+def test_views_with_targets(rng: np.random.Generator) -> None:
+    views = Views(tg.rand(4, 1, 2, 2), lambda x: x, 2, tg.tensor([7, 8, 9, 6]))
+    assert views.fetch_batch([3, 1])[1].tolist() == [6, 8, 6, 8]
+    with pytest.raises(ValueError, match=r"a target for each of 4 images, got \(3,\)"):
+        Views(tg.rand(4, 1, 2, 2), lambda x: x, 1, tg.zeros(3))
+
+
 def test_the_head_is_a_hidden_layer_with_batch_norm() -> None:
     head = pretraining.projection_head(6, 3)
     assert [type(layer) for layer in head] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]

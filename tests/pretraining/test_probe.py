@@ -1,11 +1,10 @@
-"""Nearest neighbours and the linear probe against scikit-learn's formulas written out, and features in eval mode."""
+"""Nearest neighbours and the linear probe against loops and least squares by NumPy."""
 
 import numpy as np
 import pytest
 
 import tinygrad_mnist as tg
-from tinygrad_mnist import nn
-from tinygrad_mnist.pretraining import features, knn_accuracy, linear_probe
+from tinygrad_mnist.pretraining import knn_accuracy, linear_probe
 
 
 def clouds(rng: np.random.Generator, n: int, spread: float) -> tuple[np.ndarray, np.ndarray]:
@@ -50,20 +49,6 @@ def test_a_feature_that_never_varies_is_no_use_and_no_harm(rng: np.random.Genera
     with_constant = [np.concatenate([a, np.ones((len(a), 1), "f4")], 1) for a in (known, x)]
     given = [tg.tensor(array) for array in (with_constant[0], labels, with_constant[1], targets)]
     assert linear_probe(*given) == linear_probe(*(tg.tensor(a) for a in (known, labels, x, targets))) > 0.9
-
-
-def test_features_are_those_of_eval_mode_in_batches(device: str) -> None:
-    encoder = nn.Sequential(nn.Conv2d(1, 2, 2), nn.BatchNorm2d(2), nn.Dropout(0.5)).to(device)
-    encoder(tg.rand(8, 1, 3, 3, device=device))
-    x = tg.rand(7, 1, 3, 3, device=device)
-    found = features(encoder, x, batch_size=3)
-    assert encoder.training
-    encoder.eval()
-    np.testing.assert_allclose(found.cpu().numpy(), encoder(x).detach().cpu().numpy().reshape(7, -1), rtol=1e-5)
-    assert found.shape == (7, 8)
-    assert not found.requires_grad
-    features(encoder, x)
-    assert not encoder.training
 
 
 @pytest.mark.parametrize("function", [knn_accuracy, linear_probe])

@@ -111,3 +111,12 @@ def test_bad_folders_show_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
     with pytest.raises(PermissionError, match="cannot write checkpoints into this folder"):
         CheckpointManager(tmp_path)
+
+
+def test_what_to_resume_from(manager: CheckpointManager, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint in .*run; start without --resume"):
+        manager.state()
+    manager.save({"step": 100}, 100)
+    save({"step": 7}, tmp_path / "other")
+    assert manager.state() == manager.state("") == {"step": 100}
+    assert manager.state(tmp_path / "other") == {"step": 7}

@@ -72,3 +72,17 @@ def test_ends(error: BaseException, code: int, said: str, capsys: pytest.Capture
 def test_bugs_keep_their_traceback() -> None:
     with pytest.raises(TypeError), cli.tidy_exit(argparse.ArgumentParser()):
         raise TypeError("a bug")
+
+
+def test_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", "--lr", "2"])
+    monkeypatch.setattr(sys, "executable", "python")
+    parser = argparse.ArgumentParser()
+    for flag, default in [("--lr", 1), ("--batch-size", 64), ("--save", "w"), ("--resume", None)]:
+        parser.add_argument(flag, default=default)
+    args = parser.parse_args(["--lr", "2", "--save", "a file", "--resume", "x"])
+    said = cli.how_to_go_on(parser, args, Path("runs/step-1"))
+    assert said == (
+        "\nStopped; everything is in runs/step-1. Go on with\n  python train.py --lr=2 '--save=a file' --resume\n"
+    )
+    assert cli.how_to_go_on(parser, args, None).endswith("Start again with\n  python train.py --lr 2\n")

@@ -9,10 +9,10 @@
 from .contrastive import Views, nt_xent, projection_head
 from .gan import GAN, Generator
 from .mae import MaskedAutoencoder
-from .probe import features, knn_accuracy, linear_probe
+from .probe import knn_accuracy, linear_probe
 from .rotation import Rotations
 
 __all__ = [
-    "GAN", "Generator", "MaskedAutoencoder", "Rotations", "Views", "features", "knn_accuracy", "linear_probe",
-    "nt_xent", "projection_head",
+    "GAN", "Generator", "MaskedAutoencoder", "Rotations", "Views", "knn_accuracy", "linear_probe", "nt_xent",
+    "projection_head",
 ]  # fmt: skip

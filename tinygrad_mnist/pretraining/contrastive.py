@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import nn
-from ..creation import tensor, wrap
+from ..creation import arange, wrap
 from ..nn import functional as F
 from ..ops import cat
 from ..tensor import Tensor
@@ -20,8 +20,9 @@ from ..utils.data import Dataset
 class Views(Dataset[tuple[Tensor, Tensor]]):
     """Random views of images: a batch of n images is (count n, C, H, W) of what `transform` makes of them.
 
-    Its targets (count n,) say which image each is a view of. `images` (N, C, H, W) may lie on any device; there the
-    views are made. `transform` takes a whole batch and draws from the default generator.
+    Its targets (count n,) are those of the images in `targets` (N,), or else say which image each is a view of.
+    `images` (N, C, H, W) may lie on any device; there the views are made. `transform` takes a whole batch and draws
+    from the default generator.
 
     >>> from tinygrad_mnist import rand
     >>> inputs, targets = Views(rand(5, 1, 4, 4), lambda x: x + rand(x.shape)).fetch_batch([3, 1])
@@ -29,8 +30,13 @@ class Views(Dataset[tuple[Tensor, Tensor]]):
     (Size([4, 1, 4, 4]), tensor([3, 1, 3, 1]))
     """
 
-    def __init__(self, images: Tensor, transform: Callable[[Tensor], Tensor], count: int = 2):
+    def __init__(
+        self, images: Tensor, transform: Callable[[Tensor], Tensor], count: int = 2, targets: Tensor | None = None
+    ):
+        if targets is not None and targets.shape != (len(images),):
+            raise ValueError(f"Views: expected a target for each of {len(images)} images, got {tuple(targets.shape)}")
         self.images = images
+        self.targets = arange(len(images), device=images.device) if targets is None else targets
         self.transform = transform
         self.count = count
 
@@ -42,10 +48,10 @@ class Views(Dataset[tuple[Tensor, Tensor]]):
         return inputs, targets
 
     def fetch_batch(self, indices: Sequence[int]) -> list[Any]:
-        chosen = list(indices)
-        x: Any = self.images[chosen]
-        views = [self.transform(x) for _ in range(self.count)]
-        return [cat(views), tensor(chosen * self.count)]
+        rows = list(indices)
+        x: Any = self.images[rows]
+        targets: Any = self.targets[rows]
+        return [cat([self.transform(x) for _ in range(self.count)]), cat([targets] * self.count)]
 
 
 def projection_head(in_features: int, out_features: int) -> nn.Sequential:

@@ -1,24 +1,13 @@
-"""How good features are: what a nearest-neighbour vote and a linear classifier make of them."""
+"""How good features are: what a nearest-neighbour vote and a linear classifier make of them.
+
+`finetune.cached_features` computes them.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..autograd import no_grad
-from ..nn import Module
-from ..ops import cat
 from ..tensor import Tensor
-
-
-def features(encoder: Module, images: Tensor, batch_size: int = 500) -> Tensor:
-    """What `encoder` gives for images (N, C, H, W), batch by batch, in eval mode and without gradients: (N, F)."""
-    was_training = encoder.training
-    encoder.eval()
-    try:
-        with no_grad():
-            return cat([encoder(images[i : i + batch_size]).flatten(1) for i in range(0, len(images), batch_size)])
-    finally:
-        encoder.train(was_training)
 
 
 def knn_accuracy(known: Tensor, labels: Tensor, x: Tensor, targets: Tensor, k: int = 10) -> float:

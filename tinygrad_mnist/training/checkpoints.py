@@ -71,5 +71,12 @@ class CheckpointManager:
             raise CheckpointError("no checkpoint is whole: " + "; ".join(damaged))
         return None
 
+    def state(self, name: str | os.PathLike[str] = "") -> Any:
+        """What to resume from: the state in the file `name`, or else the latest; FileNotFoundError if there is none."""
+        state = load(name) if name else self.latest()
+        if state is None:
+            raise FileNotFoundError(f"there is no checkpoint in {self.folder}; start without --resume")
+        return state
+
     def _found(self) -> list[Path]:
         return sorted(self.folder.glob("step-*.safetensors"))

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import math
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,6 +60,19 @@ def pyplot(what: str) -> Any:
         return importlib.import_module("matplotlib.pyplot")
     except ImportError as error:
         raise ImportError(f"{what} needs matplotlib: pip install 'tinygrad_mnist[plot]'") from error
+
+
+def how_to_go_on(parser: argparse.ArgumentParser, args: argparse.Namespace, newest: Path | None) -> str:
+    """What to say after Ctrl-C: where everything is (`newest`, the last checkpoint), and the command that goes on.
+
+    The command has the flags of `args` that are not the parser's defaults, and --resume.
+    """
+    if not newest:
+        return f"\nStopped before the first checkpoint. Start again with\n  {shlex.join([sys.executable, *sys.argv])}\n"
+    given = {name: value for name, value in vars(args).items() if value != parser.get_default(name)}
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if name != "resume"]
+    command = shlex.join([sys.executable, sys.argv[0], *flags, "--resume"])
+    return f"\nStopped; everything is in {newest}. Go on with\n  {command}\n"
 
 
 @contextlib.contextmanager
