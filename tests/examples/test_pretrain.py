@@ -117,7 +117,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(method: str, data: Path, tmp_path: Pa
         ([], "the following arguments are required: --method"),
         (["--method", "jigsaw"], "invalid choice: 'jigsaw'"),
         (["--method", "mae", "--limit-train", "331"], "argument --limit-train: expected at most 330 images, got 331"),
-        (["--method", "mae", "--batch-size", "331"], "argument --batch-size: expected at most 330, the images there are"),
+        (["--method", "mae", "--batch-size", "331"], "expected at most 330, the images there are"),
         (["--method", "mae", "--resume"], "there is no checkpoint in mae.checkpoints; start without --resume"),
         (["--method", "mae", "--resume", "nothing"], "No such file or directory: 'nothing'"),
         (["--method", "mae", "--data-dir", "."], "argument --data-dir: "),
