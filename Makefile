@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS ?=
 
-.PHONY: help train test lint types bench clean
+.PHONY: help train test lint types bench bench-check clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 10
@@ -32,6 +32,9 @@ types: $(VENV)/.lint  ## mypy on the package as a user installs it
 
 bench: $(VENV)/.test  ## speed against PyTorch on this machine
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-check: $(VENV)/.test  ## fails if we became slower against PyTorch than benchmarks/expected.json says
+	$(BIN)/python -m benchmarks.check $(ARGS)
 
 clean:  ## remove what the commands above made
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

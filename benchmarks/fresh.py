@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("work", choices=["memory", "race"])
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--images", type=int, default=60_000)
+    parser.add_argument("--images", type=int, default=60_000, help="train, and test, on the first ones only")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     start = time.perf_counter()
@@ -109,7 +109,7 @@ def our_data(library: Any, images: int, batch: int) -> Any:
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))])
     train, test = (datasets.MNIST(train=part, transform=transform) for part in (True, False))
     loader = DataLoader(Subset(train, range(images)), batch, shuffle=True)
-    return loader.__iter__, DataLoader(test, 1000).__iter__
+    return loader.__iter__, DataLoader(Subset(test, range(min(images, len(test)))), 1000).__iter__
 
 
 def torch_data(torch: Any, images: int, batch: int) -> Any:
@@ -129,7 +129,7 @@ def torch_data(torch: Any, images: int, batch: int) -> Any:
         for chosen in torch.randperm(images).split(batch):
             yield x[chosen], t[chosen]
 
-    return train, lambda: zip(test_x.split(1000), test_t.split(1000), strict=True)
+    return train, lambda: zip(test_x[:images].split(1000), test_t[:images].split(1000), strict=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from .networks import NETWORKS, Network, cnn
 from .pair import Pair, flops
@@ -11,22 +11,27 @@ from .timing import Case, assert_close
 IMAGE_SIZES = (14, 28, 56, 112)  # of the scaling part,
 CHANNELS = (8, 16, 32, 64, 128)  # with what the first convolution gives; the second gives twice as many
 SCALED_BATCH = 64
+LARGEST_RESNET_BATCH = 64  # a step of it takes half a second
 
 
-def training(batches: list[int], ways: list[str]) -> Iterator[Case]:
-    """One SGD step with momentum of each network."""
-    for name, network in NETWORKS.items():
-        for batch in batches:
-            if name != "resnet18" or batch <= 64:
-                yield _training(f"{name}, batch {batch}", network, batch, ways)
+def training(batches: list[int], ways: list[str], wanted: Container[str] | None = None) -> Iterator[Case]:
+    """One SGD step with momentum of each network; only those `wanted`, if given, by their names."""
+    for name, network, batch in _networks(batches, wanted):
+        yield _training(name, network, batch, ways)
 
 
-def inference(batches: list[int], ways: list[str]) -> Iterator[Case]:
+def inference(batches: list[int], ways: list[str], wanted: Container[str] | None = None) -> Iterator[Case]:
     """Logits of a batch, in eval mode and without gradients."""
-    for name, network in NETWORKS.items():
+    for name, network, batch in _networks(batches, wanted):
+        yield _inference(name, network, batch, ways)
+
+
+def _networks(batches: list[int], wanted: Container[str] | None) -> Iterator[tuple[str, Network, int]]:
+    for short, network in NETWORKS.items():
         for batch in batches:
-            if name != "resnet18" or batch <= 64:
-                yield _inference(f"{name}, batch {batch}", network, batch, ways)
+            name = f"{short}, batch {batch}"
+            if (short != "resnet18" or batch <= LARGEST_RESNET_BATCH) and (wanted is None or name in wanted):
+                yield name, network, batch
 
 
 def scaling(batches: list[int], ways: list[str]) -> Iterator[Case]:

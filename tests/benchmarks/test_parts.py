@@ -1,0 +1,114 @@
+"""Every part runs, checks and gives rows of one form."""
+
+import json
+import sys
+from itertools import chain
+
+import pytest
+import torch
+
+from benchmarks import __main__ as program
+from benchmarks import pair, processes, steps, timing
+from benchmarks.kernels import kernels
+from benchmarks.networks import NETWORKS, Network, cnn
+
+EAGER = ["eager", "channels_last"]
+FIELDS = {
+    "part", "name", "batch", "threads", "rounds", "seconds", "ratios", "ratio_quartiles", "floor", "of_floor",
+    "sgemm_gflops", "copy_gbs",
+}  # fmt: skip
+KERNELS = (
+    "im2col", "conv2d 1 to 32", "conv2d 32 to 64", "relu", "max_pool2d", "avg_pool2d", "batch_norm", "linear",
+    "cross_entropy", "affine", "SGD", "Adam",
+)  # fmt: skip
+
+
+def check_rows(rows, part: str) -> None:
+    for row in rows:
+        assert set(row) == FIELDS
+        assert row["part"] == part
+        assert set(row["ratios"]) == set(row["seconds"]) - {"ours"} == set(row["ratio_quartiles"])
+        assert row["ratios"]
+        assert all(0 < low <= median <= high for low, median, high in row["seconds"].values())
+        assert row["of_floor"] > 0
+
+
+def test_kernels() -> None:
+    rows = timing.run("kernels", kernels([2], EAGER), 1, 2)
+    check_rows(rows, "kernels")
+    names = [row["name"] for row in rows]
+    assert all(any(name.startswith(kernel) for name in names) for kernel in KERNELS)
+    assert len(names) == len(set(names)) == 22
+
+
+def test_steps() -> None:
+    wanted = {"cnn, batch 2", "lenet, batch 2", "batch_norm_cnn, batch 2"}
+    for part in (steps.training, steps.inference):
+        rows = timing.run("steps", part([2], EAGER, wanted), 1, 2)
+        check_rows(rows, "steps")
+        assert {row["name"] for row in rows} == wanted
+
+
+def test_resnet18_is_the_same_network() -> None:
+    pair.Pair(NETWORKS["resnet18"], 1).check_step()
+
+
+def test_a_wrong_gradient_is_noticed(monkeypatch) -> None:
+    both = pair.Pair(NETWORKS["lenet"], 1)
+    both.theirs[0].weight.data += 1e-3 * both.theirs[0].weight.data.abs().max()
+    with pytest.raises(AssertionError, match="relative error"):
+        both.check_step()
+
+
+def test_scaling(monkeypatch) -> None:
+    monkeypatch.setattr(steps, "SCALED_BATCH", 1)
+    monkeypatch.setattr(steps, "IMAGE_SIZES", (14,))
+    monkeypatch.setattr(steps, "CHANNELS", (8,))
+    rows = timing.run("scaling", steps.scaling([2], EAGER[:1]), 1, 1)
+    check_rows(rows, "scaling")
+    assert [row["name"] for row in rows] == ["batch 2", "image size 14", "channels 8"]
+
+
+def test_flops() -> None:
+    # 9 x 32 x 26 x 26, 288 x 64 x 24 x 24, 9216 x 128 and 128 x 10 products
+    layers = [2 * n for n in (194_688, 10_616_832, 1_179_648, 1_280)]
+    assert pair.flops(NETWORKS["cnn"]) == (sum(layers), 3 * sum(layers) - layers[0])
+
+
+def test_networks_of_other_sizes() -> None:
+    for channels, size in [(8, 28), (32, 14), (32, 56)]:
+        network = Network(lambda nn, channels=channels, size=size: cnn(nn, channels, size), (1, size, size))
+        assert network.build(torch.nn)(torch.zeros(1, 1, size, size)).shape == (1, 10)
+
+
+def test_processes(capfd) -> None:
+    rows = list(
+        chain(processes.startup(1), processes.memory([2], 1), processes.race(1, 1, epochs=1, images=64))
+    )  # fmt: skip
+    assert [row["part"] for row in rows] == ["startup", "memory", "race", "race"]
+    for row in rows:
+        low, ours, high = row["MiB" if row["part"] == "memory" else "seconds"]["ours"]
+        assert 0 < low <= ours <= high
+        assert row["ratios"]["eager"] > 0
+    for (accuracy,) in rows[-1]["accuracy"].values():
+        assert 0 <= accuracy <= 1
+    assert "test accuracy" in capfd.readouterr().out
+
+
+def test_program_writes_json(monkeypatch, tmp_path, capsys) -> None:
+    path = tmp_path / "rows.json"
+    flags = "kernels --batch 2 --threads 1 --rounds 1 --against eager --only relu --json"
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *flags.split(), str(path)])
+    program.main()
+    report = json.loads(path.read_text())
+    assert {"cpu", "cpus", "system", "python", "versions", "commit", "time"} == set(report["environment"])
+    assert [row["name"] for row in report["rows"]] == ["relu, forward, batch 2", "relu, gradient, batch 2"]
+    check_rows(report["rows"], "kernels")
+    assert "geometric mean over 2 rows: eager" in capsys.readouterr().out
+
+
+def test_unknown_part(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "kernel"])
+    with pytest.raises(SystemExit):
+        program.main()
+    assert "unknown part 'kernel': expected kernels, training" in capsys.readouterr().err

@@ -1,0 +1,32 @@
+import json
+import sys
+
+import pytest
+
+from benchmarks import plot
+
+
+def rows():
+    return [
+        {"part": "scaling", "name": f"{panel} {value}", "batch": 8, "threads": threads,
+         "seconds": {who: [0.008, 0.016, 0.024] for who in ("ours", "eager")}}
+        for panel in ("batch", "image size", "channels") for value in (16, 8) for threads in (1, 2)
+    ]  # fmt: skip
+
+
+def test_lines_are_milliseconds_an_image_in_order() -> None:
+    assert plot.lines(rows(), "image size", 2)["ours"] == [(8, [1, 2, 3]), (16, [1, 2, 3])]
+    assert plot.over_threads(rows())["eager"][0][0] == 1
+
+
+def test_plot(monkeypatch, tmp_path) -> None:
+    source, image = tmp_path / "rows.json", tmp_path / "scaling.svg"
+    source.write_text(json.dumps({"environment": {"cpu": "abacus"}, "rows": rows()}))
+    monkeypatch.setattr(sys, "argv", ["plot", str(source), str(image)])
+    plot.main()
+    assert image.read_text().count("<g id=\"axes_") == 4
+
+
+def test_plot_without_rows(tmp_path) -> None:
+    with pytest.raises(ValueError, match="python -m benchmarks scaling"):
+        plot.draw({"environment": {}, "rows": []}, tmp_path / "x.svg")
