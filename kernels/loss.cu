@@ -1,39 +1,122 @@
-// Softmax cross-entropy with class indices; see loss.py.
+// Softmax cross-entropy; see loss.py. A warp (32 threads) takes a row of the logits.
 
 template <class Combine>
 __device__ __forceinline__ T over_warp(T value, Combine combine) {
   for (int offset = 16; offset; offset /= 2) value = combine(value, __shfl_xor_sync(0xffffffffu, value, offset));
   return value;
 }
+__device__ __forceinline__ T warp_sum(T value) {
+  return over_warp(value, [](T a, T b) { return a + b; });
+}
 
-// y = lse - x[t] and lse = log sum exp x for each row; 0 where t < 0. A warp (32 threads) takes a row.
-// Bytes: s (M C + 2 M) + 8 M. Operations: 4 M C, M C of them exponentials.
+// log sum exp of a row.
+__device__ __forceinline__ T log_sum_exp(const T* row, int C, int lane) {
+  T largest = row[0];
+  for (int c = lane; c < C; c += 32) largest = max(largest, row[c]);
+  largest = over_warp(largest, [](T a, T b) { return max(a, b); });
+  T sum = 0;
+  for (int c = lane; c < C; c += 32) sum += exp(row[c] - largest);
+  return log(warp_sum(sum)) + largest;
+}
+
+// y, lse, and the classes as class_labels has them, for classes t; notes one outside 0 .. C - 1 that is not ignore_index.
+// Bytes: s (M C + 2 M) + 16 M. Operations: 5 M C, M C of them exponentials.
 extern "C" __global__ void softmax_cross_entropy(const T* __restrict__ x, const long long* __restrict__ t, T* __restrict__ y,
-                                                 T* __restrict__ lse, int M, int C) {
+                                                 T* __restrict__ lse, long long* __restrict__ labels, int M, int C, T smoothing,
+                                                 long long ignore_index, Fault* fault) {
   const int lane = threadIdx.x % 32, warps = blockDim.x / 32;
   for (int m = blockIdx.x * warps + threadIdx.x / 32; m < M; m += gridDim.x * warps) {
     const T* row = x + unsigned(m) * C;
-    T largest = row[0];
-    for (int c = lane; c < C; c += 32) largest = max(largest, row[c]);
-    largest = over_warp(largest, [](T a, T b) { return max(a, b); });
-    T sum = 0;
-    for (int c = lane; c < C; c += 32) sum += exp(row[c] - largest);
-    sum = over_warp(sum, [](T a, T b) { return a + b; });
+    const T total = log_sum_exp(row, C, lane);
+    T others = 0;
+    for (int c = lane; smoothing != T(0) && c < C; c += 32) others += total - row[c];
+    others = warp_sum(others);
     if (lane == 0) {
       const long long label = t[m];
-      lse[m] = log(sum) + largest;
-      y[m] = label >= 0 ? lse[m] - row[label] : T(0);
+      const bool counts = label != ignore_index, valid = label >= 0 && label < C;
+      if (counts && !valid) report(fault, CLASS_LABEL, int(label), C);
+      const bool used = counts && valid;
+      lse[m] = total;
+      labels[m] = used ? label : -1;
+      y[m] = used ? (1 - smoothing) * (total - row[label]) + smoothing / C * others : T(0);
     }
   }
 }
 
-// dx = dy (exp(x - lse) - [c = t]), 0 in rows with t < 0. dy lies `step` apart: 0 when all rows share one gradient.
-// Bytes: s (2 M C + 2 M) + 8 M. Operations: 3 M C, M C of them exponentials.
+// mean = the sum of y over the number of rows with a class, which is count. One block, so that one launch is enough.
+// Bytes: (s + 8) M. Operations: 2 M.
+extern "C" __global__ void counted_mean(const T* __restrict__ y, const long long* __restrict__ labels, T* __restrict__ mean,
+                                        T* __restrict__ count, int M) {
+  __shared__ T sums[32];
+  __shared__ T counts[32];
+  T sum = 0, n = 0;
+  for (int m = threadIdx.x; m < M; m += blockDim.x) {
+    sum += y[m];
+    n += T(labels[m] >= 0);
+  }
+  sum = warp_sum(sum);
+  n = warp_sum(n);
+  if (threadIdx.x % 32 == 0) {
+    sums[threadIdx.x / 32] = sum;
+    counts[threadIdx.x / 32] = n;
+  }
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    for (int warp = 1; warp < blockDim.x / 32; warp++) {
+      sum += sums[warp];
+      n += counts[warp];
+    }
+    *mean = sum / n;
+    *count = n;
+  }
+}
+
+// dx = dy (exp(x - lse) - q), 0 in rows with t < 0. dy lies `step` apart, 0 when all rows share one gradient, and is divided
+// by `count` unless that is null.
+// Bytes: s (2 M C + 2 M) + 8 M. Operations: 4 M C, M C of them exponentials.
 extern "C" __global__ void softmax_cross_entropy_grad(const T* __restrict__ dy, const T* __restrict__ x,
                                                       const long long* __restrict__ t, const T* __restrict__ lse,
-                                                      T* __restrict__ dx, int M, int C, int step) {
+                                                      const T* __restrict__ count, T* __restrict__ dx, int M, int C, int step,
+                                                      T smoothing) {
   FOR_EACH(i, unsigned(M) * C) {
     const int m = i / C, c = i % C;
-    dx[i] = t[m] < 0 ? T(0) : dy[m * step] * (exp(x[i] - lse[m]) - T(c == t[m]));
+    const T g = count ? dy[m * step] / *count : dy[m * step], q = (1 - smoothing) * T(c == t[m]) + smoothing / C;
+    dx[i] = t[m] < 0 ? T(0) : g * (exp(x[i] - lse[m]) - q);
+  }
+}
+
+// y and lse for probabilities p.
+// Bytes: s (2 M C + 2 M). Operations: 7 M C, M C of them exponentials.
+extern "C" __global__ void soft_cross_entropy(const T* __restrict__ x, const T* __restrict__ p, T* __restrict__ y,
+                                              T* __restrict__ lse, int M, int C, T smoothing) {
+  const int lane = threadIdx.x % 32, warps = blockDim.x / 32;
+  for (int m = blockIdx.x * warps + threadIdx.x / 32; m < M; m += gridDim.x * warps) {
+    const T *row = x + unsigned(m) * C, *targets = p + unsigned(m) * C;
+    const T total = log_sum_exp(row, C, lane);
+    T sum = 0;
+    for (int c = lane; c < C; c += 32) sum += ((1 - smoothing) * targets[c] + smoothing / C) * (total - row[c]);
+    sum = warp_sum(sum);
+    if (lane == 0) {
+      lse[m] = total;
+      y[m] = sum;
+    }
+  }
+}
+
+// dx = dy (exp(x - lse) (sum of q) - q) for probabilities p. dy lies `step` apart.
+// Bytes: s (3 M C + 2 M). Operations: 7 M C, M C of them exponentials.
+extern "C" __global__ void soft_cross_entropy_grad(const T* __restrict__ dy, const T* __restrict__ x, const T* __restrict__ p,
+                                                   const T* __restrict__ lse, T* __restrict__ dx, int M, int C, int step,
+                                                   T smoothing) {
+  const int lane = threadIdx.x % 32, warps = blockDim.x / 32;
+  for (int m = blockIdx.x * warps + threadIdx.x / 32; m < M; m += gridDim.x * warps) {
+    const T* targets = p + unsigned(m) * C;
+    T sum = 0;
+    for (int c = lane; c < C; c += 32) sum += (1 - smoothing) * targets[c] + smoothing / C;
+    sum = warp_sum(sum);
+    for (int c = lane; c < C; c += 32) {
+      const unsigned i = unsigned(m) * C + c;
+      dx[i] = dy[m * step] * (exp(x[i] - lse[m]) * sum - ((1 - smoothing) * targets[c] + smoothing / C));
+    }
   }
 }

@@ -1,11 +1,14 @@
-"""Softmax cross-entropy with class indices, fused.
+"""Softmax cross-entropy with classes, or with probabilities of classes, as targets; fused.
 
-For logits x (M, C) and labels t (M,), integers: with lse = log sum over c of exp x[m, c],
+For logits x (M, C) let lse = log sum over c of exp x[m, c], and q (M, C) the targets, softened by a label smoothing s:
 
-    y[m] = lse[m] - x[m, t[m]]
-    dx[m, c] = dy[m] (exp(x[m, c] - lse[m]) - [c = t[m]])
+    q[m, c] = (1 - s) [c = t[m]] + s / C        for classes t (M,)
+    q[m, c] = (1 - s) p[m, c] + s / C           for probabilities p (M, C)
 
-A label below 0 says that the row does not count: y and dx are 0 there. `class_labels` makes them so.
+    y[m] = sum over c of q[m, c] (lse[m] - x[m, c])
+    dx[m, c] = dy[m] (exp(x[m, c] - lse[m]) sum of q[m] - q[m, c])
+
+A class below 0 says that the row does not count: y and dx are 0 there. `class_labels` makes them so.
 """
 
 from __future__ import annotations
@@ -15,22 +18,64 @@ import numpy as np
 Array = np.ndarray
 
 
-def softmax_cross_entropy(x: Array, t: Array) -> tuple[Array, Array]:
-    """y (M,) and lse (M,)."""
+def _log_sum_exp(x: Array) -> Array:
     largest = x.max(axis=1, keepdims=True)
-    lse = np.log(np.exp(x - largest).sum(axis=1)) + largest[:, 0]
+    return np.log(np.exp(x - largest).sum(axis=1)) + largest[:, 0]
+
+
+def softmax_cross_entropy(x: Array, t: Array, smoothing: float = 0.0) -> tuple[Array, Array]:
+    """y (M,) and lse (M,)."""
+    lse = _log_sum_exp(x)
     y = lse - x[np.arange(len(t)), np.maximum(t, 0)]
+    if smoothing:
+        y = (1 - smoothing) * y + smoothing * (lse - x.mean(axis=1))
     y[t < 0] = 0
     return y, lse
 
 
-def softmax_cross_entropy_grad(dy: Array, x: Array, t: Array, lse: Array) -> Array:
+def softmax_cross_entropy_grad(dy: Array, x: Array, t: Array, lse: Array, smoothing: float = 0.0) -> Array:
     """dx (M, C)."""
     dx = np.exp(x - lse[:, None])
-    dx[np.arange(len(t)), np.maximum(t, 0)] -= 1
+    if smoothing:
+        dx -= smoothing / x.shape[1]
+    dx[np.arange(len(t)), np.maximum(t, 0)] -= 1 - smoothing
     dx *= dy[:, None]
     dx[t < 0] = 0
     return dx
+
+
+def mean_cross_entropy(x: Array, t: Array, ignore_index: int, smoothing: float) -> tuple[Array, Array, Array, Array]:
+    """The mean () of y over the rows whose class is not `ignore_index` (NaN if there is none); then what its gradient
+    needs: the classes as `class_labels` has them, lse (M,), and how many rows count, ().
+    """
+    labels = class_labels(t, x.shape[1], ignore_index)
+    y, lse = softmax_cross_entropy(x, labels, smoothing)
+    count = np.asarray(np.count_nonzero(labels >= 0), x.dtype)
+    return np.asarray(y.sum() / count), labels, lse, count
+
+
+def mean_cross_entropy_grad(dy: Array, x: Array, labels: Array, lse: Array, count: Array, smoothing: float) -> Array:
+    """dx (M, C) from dy ()."""
+    return softmax_cross_entropy_grad(np.broadcast_to(dy / count, labels.shape), x, labels, lse, smoothing)
+
+
+def soft_cross_entropy(x: Array, p: Array, smoothing: float) -> tuple[Array, Array]:
+    """y (M,) and lse (M,) for probabilities p (M, C)."""
+    lse = _log_sum_exp(x)
+    return (_softened(p, smoothing) * (lse[:, None] - x)).sum(axis=1), lse
+
+
+def soft_cross_entropy_grad(dy: Array, x: Array, p: Array, lse: Array, smoothing: float) -> Array:
+    """dx (M, C)."""
+    q = _softened(p, smoothing)
+    dx = np.exp(x - lse[:, None]) * q.sum(axis=1, keepdims=True)
+    dx -= q
+    dx *= dy[:, None]
+    return dx
+
+
+def _softened(p: Array, smoothing: float) -> Array:
+    return p * (1 - smoothing) + smoothing / p.shape[1] if smoothing else p
 
 
 def class_labels(t: Array, C: int, ignore_index: int) -> Array:

@@ -1,10 +1,14 @@
-"""Images sampled at arbitrary points: what rotations, affine and perspective maps and elastic deformations need.
+"""Images sampled at arbitrary points: rotations, affine and perspective maps, elastic deformations.
 
 A point (u, v) is measured in pixels from the left and the top edge of the image, so that pixel (i, j) is the square
 [j, j + 1) x [i, i + 1) with its centre at (j + 0.5, i + 0.5). The plane around the image has the value `fill`.
 
     nearest:   y[n, c, i, j] = x[n, c, floor(v), floor(u)]          u = u[n, i, j], v = v[n, i, j]
     bilinear:  y[n, c, i, j] = the four pixels whose centres surround (u, v), each weighted by how near it is
+
+A map is a matrix (3, 3) that takes a point (x, y, 1) of the result to the point of the image that it shows:
+
+    (u w, v w, w) = map (j + 0.5, i + 0.5, 1)
 """
 
 from __future__ import annotations
@@ -13,7 +17,69 @@ from typing import Any
 
 import numpy as np
 
+from . import compiled, philox
+from .parallel import for_blocks
+
+RANDOM_BLOCKS = 2  # of the counter-based stream, for each image that is mapped at random
 _BLOCK = 8192  # points at a time, so that what is computed of them stays in the cache
+
+
+def random_affine(
+    x: np.ndarray, low: np.ndarray, high: np.ndarray, center: np.ndarray, nearest: bool, fill: Any, key: int, block: int
+) -> np.ndarray:
+    """`warp` by `random_maps`."""
+    return warp(x, random_maps(len(x), low, high, center, key, block), nearest, fill)
+
+
+def random_maps(n: int, low: np.ndarray, high: np.ndarray, center: np.ndarray, key: int, block: int) -> np.ndarray:
+    """Maps (n, 3, 3), each drawn from two blocks of the stream `key` (see philox.py), from `block` on.
+
+    low, high (6,) are the ranges of the angle in degrees, the translation across and down in pixels (whole ones are
+    drawn), the scale, and the shear along x and along y in degrees; see `affine_maps`.
+    """
+    drawn = low + philox.uniform(key, block, n, 6) * (high - low)
+    return affine_maps(center, drawn[:, 0], np.round(drawn[:, 1:3]), drawn[:, 3], drawn[:, 4:])
+
+
+def affine_maps(
+    center: np.ndarray, angle: np.ndarray, translate: np.ndarray, scale: np.ndarray, shear: np.ndarray
+) -> np.ndarray:
+    """The maps (N, 3, 3) that show images sheared, turned clockwise and scaled about `center` (x, y), then moved.
+
+    angle (N,) and shear (N, 2) in degrees, scale (N,), translate (N, 2) in pixels. They are the inverses of
+    T(translate) · T(center) · R(angle) · ShearY(-shear_y) · ShearX(-shear_x) · scale · T(-center).
+    """
+    turn, (shear_x, shear_y) = np.radians(angle), np.tan(np.radians(shear)).T
+    cos, sin = np.cos(turn), np.sin(turn)
+    a, c = cos + sin * shear_y, sin - cos * shear_y
+    b, d = -sin - shear_x * a, cos - shear_x * c
+    size = scale * (a * d - b * c)
+    inverse = np.stack([d / size, -b / size, -c / size, a / size], -1).reshape(-1, 2, 2)
+    maps = np.zeros((len(turn), 3, 3))
+    maps[:, :2, :2] = inverse
+    maps[:, :2, 2] = center - (inverse * (center + translate)[:, None]).sum(-1)
+    maps[:, 2, 2] = 1
+    return maps
+
+
+def warp(x: np.ndarray, maps: np.ndarray, nearest: bool, fill: Any) -> np.ndarray:
+    """x (N, C, H, W), uint8, float32 or float64, seen through maps (N, 3, 3): the same shape and dtype.
+
+    `fill` is one number or C of them. Integers are rounded and kept in range.
+    """
+    code = compiled.load("warp_compiled") if x.dtype != np.float64 else None
+    if code:
+        images, y = np.ascontiguousarray(x), np.empty(x.shape, x.dtype)
+        plane = np.array(np.broadcast_to(fill, x.shape[1]), np.float32)
+        for_blocks(lambda i, j: code.warp(images[i:j], maps[i:j], nearest, plane, y[i:j]), len(x))
+        return y
+    H, W = x.shape[2:]
+    across, down = np.arange(W) + 0.5, np.arange(H)[:, None] + 0.5  # (W,), (H, 1)
+    m = maps[..., None, None]
+    u, v, w = (m[:, row, 0] * across + (m[:, row, 1] * down + m[:, row, 2]) for row in range(3))  # (N, H, W)
+    w = np.where(abs(w) < 1e-6, 1e-6, w)  # points that a perspective map sends to infinity
+    y = sample(x if x.dtype.kind == "f" else x.astype(np.float32), u / w, v / w, nearest, fill)
+    return y if x.dtype.kind == "f" else y.round().clip(0, 255).astype(np.uint8)
 
 
 def sample(x: np.ndarray, u: np.ndarray, v: np.ndarray, nearest: bool = False, fill: Any = 0) -> np.ndarray:

@@ -8,7 +8,16 @@ import pytest
 import tinygrad_mnist as tg
 from tinygrad_mnist import datasets
 from tinygrad_mnist.nn import functional as F
-from tinygrad_mnist.transforms import Compose, Normalize, ToTensor
+from tinygrad_mnist.transforms import (
+    Compose,
+    ElasticTransform,
+    InterpolationMode,
+    Normalize,
+    RandomAffine,
+    RandomPerspective,
+    RandomRotation,
+    ToTensor,
+)
 from tinygrad_mnist.utils.data import DataLoader, Subset, TensorDataset
 
 
@@ -119,6 +128,33 @@ def test_a_dataset_on_the_device_gives_the_same_batches_there(counters, transfor
         assert (work["launches"], work["host_to_device"]) == (2, 1)  # images and labels; the indices
     with pytest.raises(IndexError, match="an index is 10000, but the dimension has 10000 elements"):
         moved.fetch_batch([10000])[1].tolist()
+
+
+def test_augmentation_on_the_device_is_the_same_in_four_launches(counters):
+    augment = RandomAffine(15, (0.1, 0.1), (0.9, 1.1), 5, InterpolationMode.BILINEAR)
+    host = datasets.MNIST(train=False, transform=Compose([augment, ToTensor()]))
+    moved = host.to("cuda")
+    tg.manual_seed(3)
+    expected = host.fetch_batch(range(20))[0].numpy()
+    moved.fetch_batch(range(20))
+    tg.manual_seed(3)
+    batches = []
+    work = cuda_on_cpu.count(counters, lambda: batches.append(moved.fetch_batch(range(20))[0]))
+    assert (work["launches"], work["host_to_device"], work["device_to_host"], work["synchronisations"]) == (4, 1, 0, 0)
+    got = batches[0].numpy(force=True)
+    assert np.abs(got - expected).max() <= 1.0001 / 255  # a number may be rounded to the other side
+    assert (got != expected).mean() <= 0.001
+    assert (expected != datasets.MNIST(train=False, transform=ToTensor()).fetch_batch(range(20))[0].numpy()).any()
+
+
+@pytest.mark.parametrize("transform", [RandomRotation(30), RandomPerspective(0.5, 1.0), ElasticTransform(20.0, 2.0)])
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_random_transforms_give_the_same_on_both_devices(transform, dtype):
+    x = (100 * tg.rand(3, 2, 17, 19)).to(np.dtype(dtype))
+    tg.manual_seed(1)
+    expected = transform(x).numpy()
+    tg.manual_seed(1)
+    np.testing.assert_allclose(transform(x.cuda()).numpy(force=True), expected, atol=1 if dtype == "int32" else 1e-3)
 
 
 def test_workers_cannot_load_from_the_device():

@@ -213,15 +213,42 @@ def test_softmax_cross_entropy(M: int, C: int, dtype: Any, label_dtype: Any) -> 
     t = rng.integers(0, C, M).astype(label_dtype)
     if label_dtype != np.uint8:
         t[::3] = -1
-    assert_same("softmax_cross_entropy", x, t, terms=C)
-    lse = kernels.softmax_cross_entropy(x, t)[1]
-    dy = rng.standard_normal(M).astype(dtype)
-    assert_same("softmax_cross_entropy_grad", dy, x, t, lse, terms=C)
-    if M:
-        shared = cupy.broadcast_to(cupy.asarray(dy[:1]), (M,))
-        got = cuda.softmax_cross_entropy_grad(shared, cupy.asarray(x), cupy.asarray(t), cupy.asarray(lse)).get()
-        expected = kernels.softmax_cross_entropy_grad(np.repeat(dy[:1], M), x, t, lse)
-        assert close(got, expected, TOLERANCE[np.dtype(dtype)], C)
+    for smoothing in (0.0, 0.2):
+        assert_same("softmax_cross_entropy", x, t, smoothing, terms=4 * C)
+        lse = kernels.softmax_cross_entropy(x, t)[1]
+        dy = rng.standard_normal(M).astype(dtype)
+        assert_same("softmax_cross_entropy_grad", dy, x, t, lse, smoothing, terms=C)
+        if M:
+            shared = cupy.broadcast_to(cupy.asarray(dy[:1]), (M,))
+            arrays = (cupy.asarray(a) for a in (x, t, lse))
+            got = cuda.softmax_cross_entropy_grad(shared, *arrays, smoothing).get()
+            expected = kernels.softmax_cross_entropy_grad(np.repeat(dy[:1], M), x, t, lse, smoothing)
+            assert close(got, expected, TOLERANCE[np.dtype(dtype)], C)
+
+
+@given(st.integers(0, 700), st.integers(1, 70), st.sampled_from(DTYPES), st.sampled_from([0.0, 0.2]))
+@few
+def test_mean_cross_entropy(M: int, C: int, dtype: Any, smoothing: float) -> None:
+    rng = np.random.default_rng(M + C)
+    x = (5 * rng.standard_normal((M, C))).astype(dtype)
+    t = rng.integers(0, C, M)
+    t[::3] = -7
+    with np.errstate(invalid="ignore"):
+        assert_same("mean_cross_entropy", x, t, -7, smoothing, terms=4 * (C + M))
+        _, labels, lse, count = kernels.mean_cross_entropy(x, t, -7, smoothing)
+    dy = np.array(0.3, dtype)
+    if count:
+        assert_same("mean_cross_entropy_grad", dy, x, labels, lse, count, smoothing, terms=C)
+
+
+@given(st.integers(0, 70), st.integers(1, 70), st.sampled_from(DTYPES), st.sampled_from([0.0, 0.2]))
+@few
+def test_soft_cross_entropy(M: int, C: int, dtype: Any, smoothing: float) -> None:
+    rng = np.random.default_rng(M + C)
+    x, p = ((5 * rng.standard_normal((M, C))).astype(dtype) for _ in range(2))
+    assert_same("soft_cross_entropy", x, p, smoothing, terms=100 * C)
+    lse = kernels.soft_cross_entropy(x, p, smoothing)[1]
+    assert_same("soft_cross_entropy_grad", rng.standard_normal(M).astype(dtype), x, p, lse, smoothing, terms=100 * C)
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8])
@@ -287,6 +314,30 @@ def test_sample(dtype: Any, fill: Any) -> None:
     if np.dtype(dtype).kind == "f":
         assert_same("sample", x, u, v, False, fill, terms=100)
         assert_same("sample", x, u.astype(np.float32), v.astype(np.float32), False, fill, terms=10000)
+
+
+@pytest.mark.parametrize("nearest", [False, True])
+@pytest.mark.parametrize("fill", [0, 0.5, np.array([1.0, 200.0, 3.0])])
+@pytest.mark.parametrize("dtype", [*DTYPES, np.uint8])
+def test_maps(dtype: Any, fill: Any, nearest: bool) -> None:
+    rng = np.random.default_rng(0)
+    x = (200 * rng.random((3, 3, 7, 5))).astype(dtype)
+    maps = np.eye(3) + 0.2 * rng.standard_normal((3, 3, 3))
+    assert_same("warp", x, maps, nearest, fill, terms=10000)
+    low, high = np.array([-40, -2, -2, 0.7, -20, -10]), np.array([40, 2, 2, 1.5, 20, 10])
+    for n in (3, 0):
+        assert_same_affine(x[:n], low, high, np.array([2.5, 3.5]), nearest, fill, 2**63 + 5, 7)
+
+
+def assert_same_affine(x: np.ndarray, low: np.ndarray, high: np.ndarray, center: np.ndarray, *rest: Any) -> None:
+    """`assert_same` for random_affine, whose ranges stay on the host."""
+    expected = kernels.random_affine(x, low, high, center, *rest)
+    got = cuda.random_affine(cupy.asarray(x), low, high, center, *rest).get()
+    if x.dtype == np.uint8:  # a value that is rounded may fall to the other side
+        assert np.abs(got.astype(int) - expected).max(initial=0) <= 1
+        assert (got != expected).mean() <= 0.01 if x.size else got.shape == expected.shape
+    else:
+        assert close(got, expected, TOLERANCE[x.dtype], 10000)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

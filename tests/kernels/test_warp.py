@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from tinygrad_mnist.kernels import sample
+from tinygrad_mnist.kernels import compiled, philox, random_affine, sample, warp
+from tinygrad_mnist.kernels.warp import affine_maps
 
 
 def slow_sample(x: np.ndarray, u: np.ndarray, v: np.ndarray, nearest: bool, fill: np.ndarray) -> np.ndarray:
@@ -91,3 +92,63 @@ def test_far_away_is_outside() -> None:
     u = np.array([[[np.inf, -np.inf, 1e30, -1e30]]])
     for nearest in (False, True):
         assert sample(x, u, u, nearest, 7.0).tolist() == [[[[7.0] * 4]]]
+
+
+# --- maps
+
+
+def slow_warp(x: np.ndarray, maps: np.ndarray, nearest: bool, fill: np.ndarray) -> np.ndarray:
+    """The points that maps show, one after the other, and what the loop above finds there."""
+    N, _, H, W = x.shape
+    u, v = np.empty((N, H, W)), np.empty((N, H, W))
+    for n, i, j in np.ndindex(N, H, W):
+        across, down, w = maps[n] @ [j + 0.5, i + 0.5, 1]
+        u[n, i, j], v[n, i, j] = across / w, down / w
+    return slow_sample(x, u, v, nearest, fill)
+
+
+@pytest.mark.parametrize("nearest", [False, True])
+@pytest.mark.parametrize("shape", [(3, 2, 5, 4), (2, 1, 1, 1), (0, 2, 3, 3), (2, 0, 3, 3), (5, 3, 8, 9)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_warp_is_what_the_loop_gives(rng, shape, dtype, nearest, path, threads) -> None:
+    x = (200 * rng.random(shape)).astype(dtype)
+    x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    maps = np.eye(3) + 0.2 * rng.standard_normal((shape[0], 3, 3))
+    fill = np.round(100 * rng.random(shape[1]))
+    ours, expected = warp(x, maps, nearest, fill), slow_warp(x.astype(float), maps, nearest, fill)
+    assert ours.dtype == dtype
+    tolerance = {np.uint8: 0.5001, np.float32: 1e-3, np.float64: 1e-9}[dtype]
+    np.testing.assert_allclose(ours.astype(float), expected, rtol=0, atol=tolerance)
+
+
+def test_compiled_maps_give_numpys_bits(rng) -> None:
+    maps = np.eye(3) + 0.2 * rng.standard_normal((4, 3, 3))
+    maps[1, 2] = 0, 0, 1e-9
+    for dtype in (np.uint8, np.float32):
+        x = (250 * rng.random((4, 3, 9, 8))).astype(dtype)
+        for nearest in (False, True):
+            results = []
+            for allowed in (False, True):
+                before = compiled.use_compiled(allowed)
+                results.append(warp(x, maps, nearest, [3.5, 300.0, -7.0] if dtype == np.float32 else 200))
+                compiled.use_compiled(before)
+            np.testing.assert_array_equal(*results, strict=True)
+
+
+def test_a_map_of_nan_reads_nothing_outside() -> None:
+    """What it shows is of no use, but it must come from the image; compiled code would not notice."""
+    x = np.full((1, 1, 9, 8), 7, np.uint8)
+    for nearest in (False, True):
+        assert np.isin(warp(x, np.full((1, 3, 3), np.nan), nearest, 7), [7]).all()
+
+
+def test_random_affine_draws_two_blocks_for_each_image(rng, path) -> None:
+    x = rng.random((5, 2, 8, 7)).astype(np.float32)
+    low, high = np.array([-40, -2, -2, 0.7, -20, -10]), np.array([40, 2, 2, 1.5, 20, 10])
+    center = np.array([3.5, 4.0])
+    y = random_affine(x, low, high, center, False, 0.5, 11, 3)
+    u = np.array([[int(word) >> 11 for word in philox.words64(11, 3 + 2 * n, 2).reshape(-1)[:6]] for n in range(5)])
+    drawn = low + u / 2**53 * (high - low)
+    maps = affine_maps(center, drawn[:, 0], np.round(drawn[:, 1:3]), drawn[:, 3], drawn[:, 4:])
+    np.testing.assert_array_equal(y, warp(x, maps, False, 0.5))
+    np.testing.assert_array_equal(y[2:], random_affine(x[2:], low, high, center, False, 0.5, 11, 7))

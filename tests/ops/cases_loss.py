@@ -26,7 +26,44 @@ def cross_entropy(x, labels, **options):
     )
 
 
+def mean_cross_entropy(x, labels, ignore_index=-100, smoothing=0.0, **options):
+    return case(
+        "mean_cross_entropy",
+        x,
+        np.array(labels, dtype=np.int64),
+        ours=lambda x, t: ops.mean_cross_entropy(x, t, ignore_index, smoothing),
+        theirs=lambda x, t: TF.cross_entropy(x, t, ignore_index=ignore_index, label_smoothing=smoothing),
+        **options,
+    )
+
+
+def soft_cross_entropy(x, smoothing=0.0, **options):
+    rng = np.random.default_rng(1)
+    return case(
+        "soft_cross_entropy",
+        x,
+        rng.dirichlet(np.ones(x[1]), x[0]) if x[0] else np.empty(x),
+        ours=lambda x, p: ops.soft_cross_entropy(x, p, smoothing),
+        theirs=lambda x, p: TF.cross_entropy(x, p, reduction="none", label_smoothing=smoothing),
+        **options,
+    )
+
+
 CASES = [
+    mean_cross_entropy((3, 4), [3, 0, 0], expected=lambda x, t: by_hand(x, t).mean()),
+    mean_cross_entropy((5, 4), [3, 1, 0, 1, 1], ignore_index=1),
+    mean_cross_entropy((5, 4), [3, -1, 0, 1, 1], ignore_index=-1, smoothing=0.1),
+    mean_cross_entropy((2, 3), [2, 0], smoothing=1.0),
+    soft_cross_entropy((3, 4), expected=lambda x, p: -(p * np.log(np.exp(x) / np.exp(x).sum(1, keepdims=True))).sum(1)),
+    soft_cross_entropy((5, 3), smoothing=0.2),
+    soft_cross_entropy((0, 2)),
+    case(
+        "softmax_cross_entropy",
+        (4, 5),
+        np.array([4, -1, 0, 2]),
+        ours=lambda x, t: ops.softmax_cross_entropy(x, t, 0.3),
+        theirs=lambda x, t: TF.cross_entropy(x, t, reduction="none", ignore_index=-1, label_smoothing=0.3),
+    ),
     cross_entropy((3, 4), [3, 0, 0], expected=by_hand),
     cross_entropy((3, 4), [3, -1, 0]),
     cross_entropy((1, 1), [0]),

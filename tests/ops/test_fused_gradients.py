@@ -22,6 +22,17 @@ CASES = {
         (5, 4),
         (4,),
     ),
+    "softmax_cross_entropy, smoothed": (
+        lambda x, w, b: ops.softmax_cross_entropy(x * w + b, tg.tensor([0, 3, -1, 2, 2], device=x.device), 0.1),
+        (5, 4),
+        (4,),
+    ),
+    "mean_cross_entropy": (
+        lambda x, w, b: ops.mean_cross_entropy(x * w + b, tg.tensor([0, 3, 9, 2, 2], device=x.device), 9, 0.1),
+        (5, 4),
+        (4,),
+    ),
+    "soft_cross_entropy": (lambda x, w, b: ops.soft_cross_entropy(x * w + b, x.softmax(0), 0.1), (5, 4), (4,)),
 }
 
 

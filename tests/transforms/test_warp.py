@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from tinygrad_mnist.kernels.warp import affine_maps, random_maps
 
 import tinygrad_mnist as tg
 from tinygrad_mnist import transforms as T
 from tinygrad_mnist.transforms import InterpolationMode
-from tinygrad_mnist.transforms.warp import affine_maps, perspective_maps
+from tinygrad_mnist.transforms.warp import perspective_maps
 
 BILINEAR, NEAREST = InterpolationMode.BILINEAR, InterpolationMode.NEAREST
 
@@ -56,15 +57,14 @@ def test_random_affine_is_what_grid_sample_gives(
 ) -> None:
     x = rng.standard_normal(shape)
     affine = T.RandomAffine(40, (0.2, 0.3), (0.7, 1.3), (-20, 20, -10, 10), interpolation, generator=tg.Generator())
-    maps = affine.maps(shape[0], *shape[2:])
-    affine._generator.manual_seed(tg.Generator().initial_seed())
+    maps = random_maps(shape[0], *affine.ranges(*shape[2:]), tg.Generator().initial_seed(), 0)
     np.testing.assert_allclose(affine(tg.tensor(x)).numpy(), seen_through(x, maps, mode), rtol=1e-9, atol=1e-9)
 
 
 def test_random_affine_draws_over_its_ranges() -> None:
     affine = T.RandomAffine((10, 30), (0.5, 0.25), (0.5, 2.0), (5, 15, -8, -2), generator=tg.Generator())
     drawn: dict[str, list] = {"angle": [], "dx": [], "dy": [], "scale": [], "shear_x": [], "shear_y": []}
-    for inverse in affine.maps(2000, 20, 40):
+    for inverse in random_maps(2000, *affine.ranges(20, 40), 0, 0):
         m = np.linalg.inv(inverse)
         # Undo the definition: the first column is scale (cos(a - y), sin(a - y)) / cos y.
         center = m @ (20, 10, 1) - (20, 10, 1)
@@ -156,8 +156,9 @@ def test_perspective_maps_bring_the_corners_to_their_places(rng: np.random.Gener
 
 def test_random_perspective_is_what_grid_sample_gives(rng: np.random.Generator) -> None:
     x = rng.standard_normal((8, 2, 13, 10))
-    draws = tg.Generator().manual_seed(1).uniform((8, 9))
     perspective = T.RandomPerspective(0.6, generator=tg.Generator().manual_seed(1))
+    draws = perspective.uniform(8, 9)
+    perspective.generator.manual_seed(1)
     expected = seen_through(x, perspective.maps(draws[:, 1:], 13, 10), "bilinear")
     unchanged = draws[:, 0] >= 0.5
     assert 0 < unchanged.sum() < 8
@@ -170,8 +171,9 @@ def test_random_perspective_is_what_grid_sample_gives(rng: np.random.Generator) 
 def test_random_perspective_is_what_pillow_gives(rng: np.random.Generator) -> None:
     pil = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
     image = rng.integers(0, 256, (20, 24)).astype(np.uint8)
-    draws = tg.Generator().manual_seed(2).uniform((1, 9))
     perspective = T.RandomPerspective(0.5, 1.0, NEAREST, generator=tg.Generator().manual_seed(2))
+    draws = perspective.uniform(1, 9)
+    perspective.generator.manual_seed(2)
     (m,) = perspective.maps(draws[:, 1:], 20, 24)
     theirs = pil.fromarray(image).transform((24, 20), pil.Transform.PERSPECTIVE, m.ravel()[:8], pil.Resampling.NEAREST)
     u, v, w = np.einsum(

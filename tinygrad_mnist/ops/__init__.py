@@ -64,7 +64,13 @@ from .index import (
 )
 from .join import cat, chunk, diagonal, flip, pad, repeat, roll, split, stack, tile, tril, triu, unbind
 from .linear import linear
-from .loss import binary_cross_entropy, binary_cross_entropy_with_logits, softmax_cross_entropy
+from .loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    mean_cross_entropy,
+    soft_cross_entropy,
+    softmax_cross_entropy,
+)
 from .matmul import bmm, dot, matmul, mm, mv, outer
 from .memory import clone, to_device
 from .norm import batch_norm, batch_norm_relu, channel_affine, layer_norm
@@ -124,11 +130,11 @@ __all__ = [
     "isfinite", "isinf", "isnan", "layer_norm", "le", "leaky_relu", "lerp", "linear", "log", "log1p", "log2",
     "log10", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "lt",
     "masked", "masked_fill", "masked_select", "matmul", "max", "max_pool2d", "max_pool2d_at",
-    "max_pool2d_input_grad", "max_pool2d_with_indices", "max_unpool2d", "maximum", "mean", "min", "minimum", "mm",
-    "movedim", "mul", "mv", "narrow", "ne", "neg", "nonzero", "norm", "one_hot", "outer", "pad", "permute", "pow",
-    "prod", "promote", "put", "reciprocal", "relu", "relu_grad", "remainder", "repeat", "reshape", "roll",
-    "round", "rsqrt", "scatter", "scatter_add", "setitem", "sigmoid", "sign", "silu", "sin", "softmax",
-    "softmax_cross_entropy", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack", "std", "sub",
-    "sum", "sum_to", "take_along_dim", "tan", "tanh", "tile", "to_device", "topk", "transpose", "tril", "triu",
-    "trunc", "unbind", "unsqueeze", "var", "where",
+    "max_pool2d_input_grad", "max_pool2d_with_indices", "max_unpool2d", "maximum", "mean", "mean_cross_entropy",
+    "min", "minimum", "mm", "movedim", "mul", "mv", "narrow", "ne", "neg", "nonzero", "norm", "one_hot", "outer",
+    "pad", "permute", "pow", "prod", "promote", "put", "reciprocal", "relu", "relu_grad", "remainder", "repeat",
+    "reshape", "roll", "round", "rsqrt", "scatter", "scatter_add", "setitem", "sigmoid", "sign", "silu", "sin",
+    "soft_cross_entropy", "softmax", "softmax_cross_entropy", "softplus", "sort", "split", "sqrt", "square",
+    "squeeze", "stack", "std", "sub", "sum", "sum_to", "take_along_dim", "tan", "tanh", "tile", "to_device",
+    "topk", "transpose", "tril", "triu", "trunc", "unbind", "unsqueeze", "var", "where",
 ]  # fmt: skip

@@ -7,31 +7,66 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Variable, is_grad_enabled, no_grad, op
-from .elementwise import clamp_min, div, elementwise, mul, neg, raw, sub, where
+from .broadcast import expand, sum
+from .elementwise import add, clamp_min, div, elementwise, mul, neg, raw, sub, where
 from .shape import reshape
-from .softmax import softmax
+from .softmax import log_softmax, softmax
 from .unary import log, sigmoid
 
 
 @op
-def softmax_cross_entropy(x: Variable, t: Variable) -> Any:
+def softmax_cross_entropy(x: Variable, t: Variable, smoothing: float = 0.0) -> Any:
     """-log softmax(x)[t] for each row of x (M, C) and t (M,): (M,). A label below 0 gives 0. See kernels/loss.py."""
-    y, lse = x.kernels.softmax_cross_entropy(x.array, t.array)
+    y, lse = x.kernels.softmax_cross_entropy(x.array, t.array, smoothing)
 
     def gradient(g: Variable) -> Variable:
         if is_grad_enabled():
-            return _composed_gradient(g, x, t)
-        return g.like(x.kernels.softmax_cross_entropy_grad(g.array, x.array, t.array, lse))
+            return _composed_gradient(g, x, t.array, smoothing)
+        return g.like(x.kernels.softmax_cross_entropy_grad(g.array, x.array, t.array, lse, smoothing))
 
     return y, gradient
 
 
-def _composed_gradient(g: Variable, x: Variable, t: Variable) -> Variable:
-    """(softmax(x) - one_hot(t)) g in ops, to be differentiated again."""
-    labels = x.xp.arange(x.shape[1])
-    one_hot = x.like((t.array[:, None] == labels).astype(x.dtype))
-    counts = reshape(x.like(t.array >= 0), (-1, 1))
-    return where(counts, mul(sub(softmax(x, 1), one_hot), reshape(g, (-1, 1))), 0.0)
+@op
+def mean_cross_entropy(x: Variable, t: Variable, ignore_index: int = -100, smoothing: float = 0.0) -> Any:
+    """The mean of `softmax_cross_entropy` over the rows whose class is not `ignore_index`, in as few passes."""
+    loss, labels, lse, count = x.kernels.mean_cross_entropy(x.array, t.array, ignore_index, smoothing)
+
+    def gradient(g: Variable) -> Variable:
+        if is_grad_enabled():
+            each = expand(reshape(div(g, g.like(count)), (1,)), labels.shape)
+            return _composed_gradient(each, x, labels, smoothing)
+        return g.like(x.kernels.mean_cross_entropy_grad(g.array, x.array, labels, lse, count, smoothing))
+
+    return loss, gradient
+
+
+@op
+def soft_cross_entropy(x: Variable, p: Variable, smoothing: float = 0.0) -> Any:
+    """-sum of p log softmax(x) for each row of x and probabilities p, both (M, C): (M,). See kernels/loss.py."""
+    y, lse = x.kernels.soft_cross_entropy(x.array, p.array, smoothing)
+
+    def dx(g: Variable) -> Variable:
+        if not is_grad_enabled():
+            return g.like(x.kernels.soft_cross_entropy_grad(g.array, x.array, p.array, lse, smoothing))
+        q = _softened(p, smoothing)
+        return mul(sub(mul(softmax(x, 1), sum(q, 1, True)), q), reshape(g, (-1, 1)))
+
+    def dp(g: Variable) -> Variable:
+        return mul(log_softmax(x, 1), mul(reshape(g, (-1, 1)), smoothing - 1))
+
+    return y, dx, dp
+
+
+def _softened(p: Variable, smoothing: float) -> Variable:
+    return add(mul(p, 1 - smoothing), smoothing / p.shape[1]) if smoothing else p
+
+
+def _composed_gradient(g: Variable, x: Variable, labels: Any, smoothing: float) -> Variable:
+    """(softmax(x) - one_hot(labels), softened) g in ops, to be differentiated again."""
+    one_hot = x.like((labels[:, None] == x.xp.arange(x.shape[1])).astype(x.dtype))
+    counts = reshape(x.like(labels >= 0), (-1, 1))
+    return where(counts, mul(sub(softmax(x, 1), _softened(one_hot, smoothing)), reshape(g, (-1, 1))), 0.0)
 
 
 @elementwise

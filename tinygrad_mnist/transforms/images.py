@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import backend, creation
+from ..kernels import philox
 from ..random import Generator, default_generator
 from ..tensor import Tensor
 
@@ -146,7 +147,8 @@ class RandomTransform(ImageTransform):
 
     def uniform(self, n: int, count: int) -> np.ndarray:
         """`count` numbers in [0, 1) for each of `n` images: (n, count); the same if the images come one by one."""
-        return self.generator.uniform((n, count))
+        blocks = philox.blocks_for(2 * count)
+        return philox.uniform(*self.generator.take(n * blocks), n, count)
 
 
 def pair(value: Any, name: str) -> tuple[int, int]:

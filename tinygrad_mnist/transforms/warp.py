@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import backend
+from ..kernels.warp import RANDOM_BLOCKS
 from ..random import Generator
 from .images import InterpolationMode, RandomTransform, from_floats, per_channel, to_floats
 from .separable import gaussian_weights, separable
@@ -21,42 +22,31 @@ Range = float | Sequence[float]
 
 def warp(x: Any, maps: np.ndarray, interpolation: InterpolationMode, fill: Any) -> Any:
     """Images x (N, C, H, W) seen through `maps` (N, 3, 3)."""
-    _, _, H, W = x.shape
-    xp = backend.of(x).xp
-    maps = xp.asarray(maps)[:, :, :, None, None]
-    across = xp.arange(W, dtype=maps.dtype) + 0.5  # (W,)
-    down = xp.arange(H, dtype=maps.dtype)[:, None] + 0.5  # (H, 1)
-    u, v, w = (maps[:, row, 0] * across + (maps[:, row, 1] * down + maps[:, row, 2]) for row in range(3))  # (N, H, W)
-    w = xp.where(abs(w) < 1e-6, 1e-6, w)  # points that a perspective map sends to infinity
-    return _sample(x, u / w, v / w, interpolation, fill)
+    place = backend.of(x)
+
+    def apply(values: Any) -> Any:
+        return place.kernels.warp(values, place.to_device(maps), *_options(x, interpolation, fill))
+
+    return _in_its_dtype(x, apply)
+
+
+def _in_its_dtype(x: Any, apply: Callable[[Any], Any]) -> Any:
+    """What a kernel for uint8, float32 and float64 makes of x, in the dtype of x."""
+    if x.dtype.char in "Bfd":
+        return apply(x)
+    return from_floats(apply(x.astype(np.float64)), x.dtype).astype(x.dtype, copy=False)
+
+
+def _options(x: Any, interpolation: InterpolationMode, fill: Any) -> tuple[bool, Any]:
+    """Whether the nearest pixel is wanted, and what is around images x."""
+    return interpolation == InterpolationMode.NEAREST, per_channel(fill, x, "fill")
 
 
 def _sample(x: Any, u: Any, v: Any, interpolation: InterpolationMode, fill: Any) -> Any:
     """Images x (N, C, H, W) at the points u, v (N, OH, OW), in the dtype of x."""
-    nearest = interpolation == InterpolationMode.NEAREST
-    y = backend.of(x).kernels.sample(x if nearest else to_floats(x), u, v, nearest, per_channel(fill, x, "fill"))
+    nearest, plane = _options(x, interpolation, fill)
+    y = backend.of(x).kernels.sample(x if nearest else to_floats(x), u, v, nearest, plane)
     return from_floats(y, x.dtype)
-
-
-def affine_maps(
-    center: np.ndarray, angle: np.ndarray, translate: np.ndarray, scale: np.ndarray, shear: np.ndarray
-) -> np.ndarray:
-    """The maps (N, 3, 3) that show images sheared, turned clockwise and scaled about `center` (x, y), then moved.
-
-    angle (N,) and shear (N, 2) in degrees, scale (N,), translate (N, 2) in pixels. They are the inverses of
-    T(translate) · T(center) · R(angle) · ShearY(-shear_y) · ShearX(-shear_x) · scale · T(-center).
-    """
-    turn, (shear_x, shear_y) = np.radians(angle), np.tan(np.radians(shear)).T
-    cos, sin = np.cos(turn), np.sin(turn)
-    forward = np.empty((len(turn), 2, 2))
-    forward[:, :, 0] = np.stack([cos + sin * shear_y, sin - cos * shear_y], -1)
-    forward[:, :, 1] = np.stack([-sin, cos], -1) - shear_x[:, None] * forward[:, :, 0]
-    inverse = np.linalg.inv(forward * scale[:, None, None])
-    maps = np.zeros((len(turn), 3, 3))
-    maps[:, :2, :2] = inverse
-    maps[:, :2, 2] = center - np.einsum("nij,nj->ni", inverse, center + translate)
-    maps[:, 2, 2] = 1
-    return maps
 
 
 def perspective_maps(start: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -107,19 +97,19 @@ class RandomAffine(RandomTransform):
         self.fill = fill
         self.center = center
 
-    def maps(self, n: int, H: int, W: int) -> np.ndarray:
-        """Random maps for n images of size H, W: (n, 3, 3)."""
+    def ranges(self, H: int, W: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The least and the most of what is drawn for images of size H, W, and their centre: see `random_maps`."""
         most = np.array(self.translate or (0, 0)) * (W, H)
         low_x, high_x, low_y, high_y = (*(self.shear or (0, 0)), 0, 0)[:4]
         low = np.array([self.degrees[0], *-most, (self.scale or (1, 1))[0], low_x, low_y])
         high = np.array([self.degrees[1], *most, (self.scale or (1, 1))[1], high_x, high_y])
-        drawn = low + self.uniform(n, 6) * (high - low)
-        center = np.array((W / 2, H / 2) if self.center is None else self.center)
-        return affine_maps(center, drawn[:, 0], np.round(drawn[:, 1:3]), drawn[:, 3], drawn[:, 4:])
+        return low, high, np.array((W / 2, H / 2) if self.center is None else self.center)
 
     def apply(self, x: Any) -> Any:
         N, _, H, W = x.shape
-        return warp(x, self.maps(N, H, W), self.interpolation, self.fill)
+        options = *self.ranges(H, W), *_options(x, self.interpolation, self.fill)
+        taken = self.generator.take(N * RANDOM_BLOCKS)
+        return _in_its_dtype(x, lambda values: backend.of(x).kernels.random_affine(values, *options, *taken))
 
 
 class RandomRotation(RandomTransform):

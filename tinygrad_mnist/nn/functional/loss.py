@@ -11,7 +11,7 @@ from typing import Any
 from ... import ops
 from ...tensor import Tensor
 from .check import check_dtype
-from .target import class_indices, class_last, class_weights, reject_mixed
+from .target import check_classes, class_indices, class_last, class_weights, reject_mixed
 
 
 def cross_entropy(
@@ -41,15 +41,17 @@ def cross_entropy(
     w = class_weights(weight, input, C)
     if target.dtype.kind == "f":
         return _soft_cross_entropy(input, target, rows, w, ignore_index, reduction, label_smoothing)
+    if w is None and reduction == "mean":
+        check_classes(input, target)
+        return ops.mean_cross_entropy(rows, target, ignore_index, label_smoothing)
     labels = class_indices(input, target, C, ignore_index)
-    losses = ops.softmax_cross_entropy(rows, labels)
+    losses = ops.softmax_cross_entropy(rows, labels, label_smoothing if w is None else 0.0)
     counted = (labels >= 0).to(input.dtype)
     row_weights = counted if w is None else counted * ops.index_select(w, 0, labels.clamp(min=0))
     if w is not None:
         losses = losses * row_weights
-    if label_smoothing:
-        others = -rows.log_softmax(1) if w is None else -rows.log_softmax(1) * w
-        smooth: Any = ops.where(labels >= 0, others.sum(1), 0.0)
+    if w is not None and label_smoothing:
+        smooth: Any = ops.where(labels >= 0, -(rows.log_softmax(1) * w).sum(1), 0.0)
         losses = losses * (1 - label_smoothing) + smooth * (label_smoothing / C)
     return _reduce_rows(losses, row_weights, target, reduction)
 
@@ -73,9 +75,10 @@ def _soft_cross_entropy(
     if ignore_index >= 0:
         raise RuntimeError("ignore_index is not supported for floating point target")
     q, C = class_last(target)
-    if label_smoothing:
-        q = q * (1 - label_smoothing) + label_smoothing / C
-    losses = -(rows.log_softmax(1) * (q if w is None else q * w)).sum(1)
+    if w is None:
+        losses = ops.soft_cross_entropy(rows, q, label_smoothing)
+    else:
+        losses = -(rows.log_softmax(1) * (q * (1 - label_smoothing) + label_smoothing / C) * w).sum(1)
     if reduction == "none":
         return losses.reshape(input.shape[:1] + input.shape[2:]) if input.ndim > 1 else losses.reshape(())
     return _reduce(losses, reduction)

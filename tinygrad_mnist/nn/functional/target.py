@@ -27,8 +27,8 @@ def class_weights(weight: Tensor | None, input: Tensor, C: int) -> Tensor | None
     return weight
 
 
-def class_indices(input: Tensor, target: Tensor, C: int, ignore_index: int) -> Any:
-    """target (N, d1, ...) as int64 (N·d1·...,), with -1 where it is `ignore_index`."""
+def check_classes(input: Tensor, target: Tensor) -> None:
+    """Raise unless target has integers in the shape (N, d1, ...) that goes with the logits."""
     expected = tuple(input.shape[:1] + input.shape[2:]) if input.ndim > 1 else ()
     if target.dtype.kind not in "iu":
         found = f"{target.dtype} {tuple(target.shape)}"
@@ -39,6 +39,11 @@ def class_indices(input: Tensor, target: Tensor, C: int, ignore_index: int) -> A
             hint = "; use y.squeeze(1)"
         shapes = f"{expected} for input {tuple(input.shape)}, got {tuple(target.shape)}"
         raise ValueError(f"expected target of shape {shapes}{hint}")
+
+
+def class_indices(input: Tensor, target: Tensor, C: int, ignore_index: int) -> Any:
+    """target (N, d1, ...) as int64 (N·d1·...,), with -1 where it is `ignore_index`."""
+    check_classes(input, target)
     return input.like(target.kernels.class_labels(target.array, C, ignore_index))
 
 
