@@ -52,6 +52,6 @@ def _sizes(x: cp.ndarray, out: tuple[int, ...]) -> Any:
 
 def _plane(x: cp.ndarray, fill: Any) -> tuple[cp.ndarray | None, float]:
     """`fill` as an array with a number for each channel, or None and one number."""
-    if np.isscalar(fill):
+    if np.ndim(fill) == 0:
         return None, float(fill)
     return cp.broadcast_to(cp.asarray(fill, np.float64), (x.shape[1],)).copy(), 0.0
