@@ -6,7 +6,7 @@
 
 // Bad data that only a kernel sees, such as a label that is no class. The kernel goes on with harmless values and leaves
 // a note in the host's memory; the host reads it when it waits for the device anyway: see cuda/fault.py.
-enum FaultCode { NO_FAULT, POOL_INDEX, CLASS_LABEL, GATHER_INDEX };
+enum FaultCode { NO_FAULT, POOL_INDEX, CLASS_LABEL, GATHER_INDEX, PROBABILITY };
 struct Fault {
   int code, value, limit;
 };

@@ -120,3 +120,10 @@ extern "C" __global__ void soft_cross_entropy_grad(const T* __restrict__ dy, con
     }
   }
 }
+
+// Notes an element that is not in 0 .. 1. Bytes: s n. Operations: 2 n comparisons.
+extern "C" __global__ void check_probabilities(const T* __restrict__ x, int n, Fault* fault) {
+  FOR_EACH(i, unsigned(n)) {
+    if (!(x[i] >= T(0) && x[i] <= T(1))) report(fault, PROBABILITY, 0, 0);
+  }
+}

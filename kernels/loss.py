@@ -16,6 +16,10 @@ from __future__ import annotations
 import numpy as np
 
 Array = np.ndarray
+NO_PROBABILITIES = (
+    "binary_cross_entropy: all elements of input should be between 0 and 1; for logits use "
+    "binary_cross_entropy_with_logits"
+)
 
 
 def _log_sum_exp(x: Array) -> Array:
@@ -76,6 +80,12 @@ def soft_cross_entropy_grad(dy: Array, x: Array, p: Array, lse: Array, smoothing
 
 def _softened(p: Array, smoothing: float) -> Array:
     return p * (1 - smoothing) + smoothing / p.shape[1] if smoothing else p
+
+
+def check_probabilities(x: Array) -> None:
+    """Raise RuntimeError if an element of x is not in 0 .. 1 (NaN is not)."""
+    if not ((x >= 0) & (x <= 1)).all():
+        raise RuntimeError(NO_PROBABILITIES)
 
 
 def class_labels(t: Array, C: int, ignore_index: int) -> Array:

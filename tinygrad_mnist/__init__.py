@@ -30,9 +30,11 @@ from .creation import (
     from_numpy,
     full,
     full_like,
+    get_default_device,
     linspace,
     ones,
     ones_like,
+    set_default_device,
     zeros,
     zeros_like,
 )

@@ -129,8 +129,12 @@ def _import_cupy() -> ModuleType:
             "Check it with: python -m tinygrad_mnist info"
         ) from error
     if not cupy.is_available():
+        try:
+            reason = f"{cupy.cuda.runtime.getDeviceCount()} GPUs"
+        except Exception as error:  # CUDARuntimeError, such as cudaErrorInsufficientDriver
+            reason = str(error)
         raise BackendError(
-            f"CuPy {cupy.__version__} is installed but finds no usable NVIDIA GPU or driver.\n"
+            f"CuPy {cupy.__version__} is installed but finds no usable NVIDIA GPU or driver ({reason}).\n"
             "Install the NVIDIA driver, and the extra that matches its CUDA version: "
             "pip install 'tinygrad_mnist[cuda12]' (or [cuda13]).\n"
             "Check it with: nvidia-smi, then python -m tinygrad_mnist info"

@@ -13,6 +13,30 @@ from .autograd import Variable
 Device = str | backend.device | None
 Tensor = Any  # what every function here returns: `tensor.Tensor`, which this module lies below
 
+_default_device: backend.device | None = None  # None: data stay where they are, all else is made on the CPU
+
+
+def get_default_device() -> backend.device:
+    """Where new tensors are made that are given no device: the CPU, unless `set_default_device` was called."""
+    return _default_device or backend.device("cpu")
+
+
+def set_default_device(device: Device) -> None:
+    """Make new tensors and layers that are given no device on this one; None: as before the first call.
+
+    Tensors that are there already stay where they are, and so do the results of ops: with their inputs.
+    Raises BackendError if the machine has no such device.
+
+    >>> set_default_device("cpu")
+    >>> get_default_device()
+    device(type='cpu')
+    """
+    global _default_device
+    chosen = None if device is None else backend.device(device)
+    if chosen is not None:
+        backend.get(chosen.type)
+    _default_device = chosen
+
 
 def wrap(array: Any, device: Device = None, requires_grad: bool = False) -> Tensor:
     """`array` as a Tensor on `device` (default: where it is)."""
@@ -22,6 +46,11 @@ def wrap(array: Any, device: Device = None, requires_grad: bool = False) -> Tens
     if requires_grad:
         out.requires_grad = True
     return out
+
+
+def new(array: Any, device: Device = None, requires_grad: bool = False) -> Tensor:
+    """`array` as a Tensor on `device` (default: the default device, else where it is)."""
+    return wrap(array, device or _default_device, requires_grad)
 
 
 def to_array(data: Any, dtype: Any = None) -> Any:
@@ -44,12 +73,24 @@ def to_array(data: Any, dtype: Any = None) -> Any:
 
 def _from_python(data: Any) -> np.ndarray:
     try:
-        array = np.asarray(data)
+        array = np.asarray(_on_the_cpu(data))
     except ValueError as error:
         raise ValueError(f"expected nested sequences of equal lengths: {error}") from None
     if array.dtype == object or (array.dtype == np.uint64 and not hasattr(data, "dtype")):
         raise ValueError("expected numbers that fit in int64 or float64")
     return array
+
+
+def _on_the_cpu(data: Any) -> Any:
+    """`data`, with arrays of the CPU for tensors in nested sequences whose first element is a tensor."""
+    first = data
+    while isinstance(first, list | tuple) and first:
+        first = first[0]
+    if not isinstance(first, Variable):
+        return data
+    if isinstance(data, list | tuple):
+        return [_on_the_cpu(part) for part in data]
+    return backend.CPU.to_device(data.array)
 
 
 def _is_python_number(data: Any) -> bool:
@@ -71,14 +112,14 @@ def tensor(data: Any, *, dtype: Any = None, device: Device = None, requires_grad
     array = to_array(data, dtype)
     if array is data or hasattr(data, "__array__") or isinstance(data, Variable):
         array = array.copy()
-    return wrap(array, device, requires_grad)
+    return new(array, device, requires_grad)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Device = None) -> Tensor:
     """`data` as a tensor, sharing its memory where dtype and device allow; a tensor keeps its history."""
     if isinstance(data, Variable):
-        return data.to(device=device, dtype=dtype)  # type: ignore[attr-defined]  # a Tensor
-    return wrap(to_array(data, dtype), device)
+        return data.to(device=device or _default_device, dtype=dtype)  # type: ignore[attr-defined]  # a Tensor
+    return new(to_array(data, dtype), device)
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
@@ -98,7 +139,7 @@ def _shape(size: tuple) -> tuple[int, ...]:
 
 
 def _new(kind: str, size: tuple, dtype: Any, device: Device, requires_grad: bool) -> Tensor:
-    xp = backend.get(backend.device(device or "cpu").type).xp
+    xp = backend.get(backend.device(device or get_default_device()).type).xp
     return wrap(getattr(xp, kind)(_shape(size), dtype or dtypes.get_default_dtype()), requires_grad=requires_grad)
 
 
@@ -124,14 +165,14 @@ def full(
     value = to_array(fill_value, dtype)
     if value.ndim:
         raise TypeError(f"full: expected a number to fill with, got shape {value.shape}")
-    return wrap(np.full(_shape((size,)), value), device, requires_grad)
+    return new(np.full(_shape((size,)), value), device, requires_grad)
 
 
 def eye(
     n: int, m: int | None = None, *, dtype: Any = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
     """The identity matrix with n rows and m columns (m = n by default)."""
-    return wrap(np.eye(n, m, dtype=dtype or dtypes.get_default_dtype()), device, requires_grad)
+    return new(np.eye(n, m, dtype=dtype or dtypes.get_default_dtype()), device, requires_grad)
 
 
 def arange(
@@ -153,7 +194,7 @@ def arange(
         whole = all(isinstance(x, int) for x in (start, end, step))
         dtype = dtypes.int64 if whole else dtypes.get_default_dtype()
     count = math.ceil((end - start) / step)
-    return wrap((start + step * np.arange(count)).astype(dtype), device, requires_grad)
+    return new((start + step * np.arange(count)).astype(dtype), device, requires_grad)
 
 
 def linspace(
@@ -163,7 +204,7 @@ def linspace(
     if steps < 0:
         raise RuntimeError(f"linspace: number of steps must be non-negative, got {steps}")
     values = np.linspace(start, end, steps).astype(dtype or dtypes.get_default_dtype())
-    return wrap(values, device, requires_grad)
+    return new(values, device, requires_grad)
 
 
 def _like(kind: str, x: Any, dtype: Any, device: Device, requires_grad: bool) -> Tensor:

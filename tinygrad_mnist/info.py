@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 from importlib import metadata
@@ -70,10 +71,36 @@ def cupy_packages() -> list[str]:
     return sorted(f"{name} {version}" for name, version in names if name == "cupy" or name.startswith("cupy-cuda"))
 
 
+def driver_version() -> int | None:
+    """The CUDA version that the NVIDIA driver is for, such as 12090; None without a driver. Needs no CuPy."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+        version = ctypes.c_int(0)
+        return version.value if driver.cuDriverGetVersion(ctypes.byref(version)) == 0 else None
+    except (OSError, AttributeError):
+        return None
+
+
+def _without_cupy(driver: int | None) -> Section:
+    if driver is None:
+        return ["CuPy: not installed, and no NVIDIA driver found (only needed for GPUs)"], []
+    version, newest = _cuda_version(driver), min(driver // 1000, 13)
+    lines = [f"driver: CUDA {version}", "CuPy: not installed"]
+    if newest < 12:
+        return lines, [
+            f"the NVIDIA driver is for CUDA {version}: update it to one for CUDA 12 (525) or 13 (580), then "
+            "pip install 'tinygrad_mnist[cuda12]' (or [cuda13])"
+        ]
+    return lines, [
+        f"there is an NVIDIA driver for CUDA {version}, but no CuPy to use it: "
+        f"pip install 'tinygrad_mnist[cuda{newest}]'"
+    ]
+
+
 def _gpu() -> Section:
     packages = cupy_packages()
     if not packages:
-        return ["CuPy: not installed (only needed for GPUs: pip install 'tinygrad_mnist[cuda12]', or [cuda13])"], []
+        return _without_cupy(driver_version())
     lines = [f"CuPy: {', '.join(packages)}"]
     if len(packages) > 1:
         names = " ".join(package.split()[0] for package in packages)

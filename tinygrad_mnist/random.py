@@ -139,7 +139,7 @@ def rand(
 ) -> Tensor:
     """Uniform numbers in [0, 1) in a shape."""
     drawn = (generator or default_generator).uniform(creation._shape(size), _floating("rand", dtype))
-    return creation.wrap(drawn, device, requires_grad)
+    return creation.new(drawn, device, requires_grad)
 
 
 def randn(
@@ -151,7 +151,7 @@ def randn(
 ) -> Tensor:
     """Standard normal numbers in a shape."""
     drawn = (generator or default_generator).normal(creation._shape(size), _floating("randn", dtype))
-    return creation.wrap(drawn, device, requires_grad)
+    return creation.new(drawn, device, requires_grad)
 
 
 def randint(
@@ -170,12 +170,12 @@ def randint(
     if low >= high:
         raise RuntimeError(f"randint: expects low < high, got {low} and {high}")
     drawn = (generator or default_generator).integers(low, creation._shape((size,)), high)
-    return creation.wrap(drawn.astype(dtype, copy=False), device, requires_grad)
+    return creation.new(drawn.astype(dtype, copy=False), device, requires_grad)
 
 
 def randperm(n: int, *, generator: Generator | None = None, dtype: Any = dtypes.int64, device: Device = None) -> Tensor:
     """0 to n - 1 in random order."""
-    return creation.wrap((generator or default_generator).permutation(n).astype(dtype, copy=False), device)
+    return creation.new((generator or default_generator).permutation(n).astype(dtype, copy=False), device)
 
 
 def rand_like(input: Any, *, generator: Generator | None = None, dtype: Any = None, device: Device = None) -> Tensor:

@@ -11,13 +11,16 @@ import functools
 import cupy as cp
 import numpy as np
 
+from ..loss import NO_PROBABILITIES
+
 FAULT = np.dtype([("code", np.int32), ("value", np.int32), ("limit", np.int32)])
 
 # By FaultCode of common.cuh.
-MESSAGES = {
-    1: "max_unpool2d: an index is {value}, but the image has {limit} elements: expected 0 to {last}",
-    2: "a target is {value}, but there are {limit} classes: expected 0 to {last}",
-    3: "an index is {value}, but the dimension has {limit} elements: expected 0 to {last}",
+ERRORS: dict[int, tuple[type[Exception], str]] = {
+    1: (IndexError, "max_unpool2d: an index is {value}, but the image has {limit} elements: expected 0 to {last}"),
+    2: (IndexError, "a target is {value}, but there are {limit} classes: expected 0 to {last}"),
+    3: (IndexError, "an index is {value}, but the dimension has {limit} elements: expected 0 to {last}"),
+    4: (RuntimeError, NO_PROBABILITIES),
 }
 
 
@@ -36,9 +39,10 @@ def pointer() -> np.uintp:
 
 
 def check() -> None:
-    """Raise an IndexError for what kernels have found since the last call; call it after waiting for the device."""
+    """Raise an error for what kernels have found since the last call; call it after waiting for the device."""
     code, value, limit = note()[0].tolist()
     if code:
         note()[:] = 0
-        found = MESSAGES[code].format(value=value, limit=limit, last=limit - 1)
-        raise IndexError(f"{found} (found on the GPU, in work given to it since it was last waited for)")
+        kind, message = ERRORS[code]
+        found = message.format(value=value, limit=limit, last=limit - 1)
+        raise kind(f"{found} (found on the GPU, in work given to it since it was last waited for)")

@@ -24,6 +24,8 @@ def _normalize(index: Any) -> tuple[Any, ...]:
     for p in index if isinstance(index, tuple) else (index,):
         if isinstance(p, list | tuple | range):
             p = np.asarray(p, None if len(p) else np.int64)
+        if isinstance(p, float):  # CuPy would take it
+            raise IndexError(f"an index must be an integer, a slice, None, ... or a tensor, got {p}")
         if hasattr(p, "dtype") and p.dtype.kind not in "iub":
             raise IndexError(f"tensors used as indices must be integers or bools, got {p.dtype}")
         array = p.array if isinstance(p, Variable) else p

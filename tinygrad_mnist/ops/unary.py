@@ -81,9 +81,11 @@ def square(x: Variable) -> Any:
 @elementwise
 def pow(x: Any, y: Any) -> Any:
     """x^y. The gradient at y is 0 where x = 0 and y >= 0, the gradient at x is 0 where y = 0."""
+    if isinstance(y, int) and y < 0 and isinstance(x, Variable) and x.dtype.kind in "iu":  # CuPy would give zeros
+        raise RuntimeError("pow: Integers to negative integer powers are not allowed.")
     try:
         value = raw(x) ** raw(y)
-    except ValueError as error:  # an integer to a negative power
+    except ValueError as error:  # the same with powers in a tensor
         raise RuntimeError(f"pow: {error}") from None
 
     def at_x(g: Variable) -> Variable:

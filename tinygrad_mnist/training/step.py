@@ -30,19 +30,47 @@ def train_step(
 
     The batch is moved to the device of the model. `max_grad_norm` clips the gradients to this norm.
     """
-    device = _device(model)
-    optimizer.zero_grad()
     try:
-        outputs = model(inputs.to(device))
-        loss = loss_fn(outputs, targets.to(device))
-        loss.backward()
+        loss, outputs = _gradients(model, optimizer, inputs, targets, loss_fn)
         if max_grad_norm is not None:
             clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], max_grad_norm)
         optimizer.step()
+        return loss.detach(), outputs.detach()  # type: ignore[return-value]  # Tensors, as they were
     except OutOfMemoryError as error:
-        images = len(inputs)
-        raise OutOfMemoryError(f"{error}. This batch has {images} images: try {max(1, images // 2)}") from error
-    return loss.detach(), outputs.detach()  # type: ignore[return-value]  # Tensors, as they were
+        message = str(error)
+    # Only here is the memory of the failed step free: the error's traceback held it.
+    fitting = _largest_batch(model, optimizer, inputs, targets, loss_fn)
+    advice = f"{fitting} fit (found by trying)" if fitting else "not even one fits, take a smaller model"
+    raise OutOfMemoryError(f"{message}. This batch has {len(inputs)} images: {advice}")
+
+
+def _gradients(
+    model: Module, optimizer: Any, inputs: Tensor, targets: Tensor, loss_fn: Loss
+) -> tuple[Tensor, Tensor]:
+    """Loss and outputs of a batch; its gradients are in the parameters."""
+    device = _device(model)
+    optimizer.zero_grad()
+    outputs = model(inputs.to(device))
+    loss = loss_fn(outputs, targets.to(device))
+    loss.backward()
+    return loss, outputs
+
+
+def _largest_batch(model: Module, optimizer: Any, inputs: Tensor, targets: Tensor, loss_fn: Loss) -> int:
+    """The most of these images that a step has memory for, within an eighth; 0 if not one. Found by trying."""
+    fits, too_many = 0, len(inputs)
+    while too_many - fits > max(1, too_many // 8):
+        n = (fits + too_many) // 2
+        try:
+            optimizer.zero_grad()
+            fresh = [p for p in model.parameters() if p not in optimizer.state]
+            _held = [p.array.copy() for p in fresh * 2]  # as what the optimizer has yet to make: Adam keeps two
+            _gradients(model, optimizer, inputs[:n], targets[:n], loss_fn)
+            fits = n
+        except OutOfMemoryError:
+            too_many = n
+    optimizer.zero_grad()
+    return fits
 
 
 def evaluate(

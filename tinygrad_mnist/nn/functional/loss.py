@@ -143,10 +143,7 @@ def binary_cross_entropy(
 ) -> Tensor:
     """-t log x - (1 - t) log(1 - x) for probabilities x; logarithms are at least -100."""
     _same_shape(input, target)
-    if input.device.type == "cpu" and not ((input.array >= 0) & (input.array <= 1)).all():
-        raise RuntimeError(
-            "all elements of input should be between 0 and 1; for logits use binary_cross_entropy_with_logits"
-        )
+    input.kernels.check_probabilities(input.array)
     losses = ops.binary_cross_entropy(input, target)
     return _reduce(losses if weight is None else losses * weight, reduction)
 
