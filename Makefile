@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS ?=
 
-.PHONY: help train test lint types bench bench-check clean
+.PHONY: help train test lint types bench bench-check gpu-check gpu-there clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 10
@@ -36,6 +36,16 @@ bench: $(VENV)/.test  ## speed against PyTorch on this machine
 bench-check: $(VENV)/.test  ## fails if we became slower against PyTorch than benchmarks/expected.json says
 	$(BIN)/python -m benchmarks.check $(ARGS)
 
+gpu-check: gpu-there $(if $(GPU_PYTHON),,$(VENV)/.gpu)  ## on a machine with a GPU: its tests, compute-sanitizer, timings
+	$(or $(GPU_PYTHON),$(BIN)/python) -m pytest -n auto -k cuda $(ARGS)
+	for tool in memcheck racecheck initcheck; do compute-sanitizer --tool $$tool --error-exitcode 1 \
+	  $(or $(GPU_PYTHON),$(BIN)/python) tests/cuda/every_kernel.py || exit 1; done
+	$(or $(GPU_PYTHON),$(BIN)/python) -m benchmarks gpu
+
+gpu-there:
+	@nvidia-smi --list-gpus || { echo "make gpu-check needs an NVIDIA GPU and its driver, and finds none on this machine" >&2; exit 1; }
+	@command -v compute-sanitizer || { echo "make gpu-check needs compute-sanitizer, of the CUDA toolkit, on the PATH" >&2; exit 1; }
+
 clean:  ## remove what the commands above made
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -52,6 +62,11 @@ $(VENV)/.core: $(BIN)/python pyproject.toml
 $(VENV)/.test: $(BIN)/python pyproject.toml
 	$(PIP) install --editable '.[test]'
 	@touch $@ $(VENV)/.core
+
+# cuBLAS and its relatives for the CuPy of the tests. With an environment of your own: make gpu-check GPU_PYTHON=python3
+$(VENV)/.gpu: $(BIN)/python pyproject.toml
+	$(PIP) install --editable '.[test,cuda12]'
+	@touch $@ $(VENV)/.core $(VENV)/.test
 
 $(VENV)/.lint: $(BIN)/python pyproject.toml
 	$(PIP) install --editable '.[lint]'

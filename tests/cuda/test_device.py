@@ -69,10 +69,28 @@ def test_cupy_takes_our_memory_and_we_take_its():
         cupy.asarray(tg.ones(2, device="cuda", requires_grad=True))
 
 
-def test_a_label_that_is_no_class_raises_when_the_device_is_waited_for(counters):
+def test_bad_values_are_looked_for_without_waiting(counters):
     x, t = tg.zeros(3, 10, device="cuda"), tg.tensor([1, 10, 2], device="cuda")
-    work = cuda_on_cpu.count(counters, lambda: F.cross_entropy(x, t))
+    work = cuda_on_cpu.count(counters, lambda: (F.cross_entropy(x, t), x[t], F.binary_cross_entropy(x - 1, x)))
     assert work["synchronisations"] == work["device_to_host"] == 0
+    with pytest.raises((IndexError, RuntimeError)):
+        tg.cuda.synchronize()
+
+
+@pytest.mark.parametrize("bad", [-0.25, 1.5, np.nan])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_probability_outside_0_to_1_raises_when_the_device_is_waited_for(bad, dtype):
+    x = tg.tensor([0.0, 1.0, bad, 0.5], dtype=dtype, device="cuda")
+    F.binary_cross_entropy(x[::3], tg.ones_like(x[::3])).item()
+    y = F.binary_cross_entropy(x, tg.ones_like(x))
+    with pytest.raises(RuntimeError, match=r"between 0 and 1; for logits use .* \(found on the GPU, in work"):
+        y.item()
+    tg.cuda.synchronize()  # said once
+
+
+def test_a_label_that_is_no_class_raises_when_the_device_is_waited_for():
+    x, t = tg.zeros(3, 10, device="cuda"), tg.tensor([1, 10, 2], device="cuda")
+    F.cross_entropy(x, t)
     with pytest.raises(IndexError, match="a target is 10, but there are 10 classes: expected 0 to 9"):
         tg.cuda.synchronize()
     tg.cuda.synchronize()  # said once
@@ -164,13 +182,19 @@ def test_workers_cannot_load_from_the_device():
     assert dataset.dataset.to("cpu").fetch_batch([0])[0].tolist() == [0]
 
 
-def test_out_of_memory_says_what_to_do(counters):
-    counters.memory_limit = counters.memory_used + 3 * 2**20
+def test_out_of_memory_says_what_to_do(leave_memory):
+    leave_memory(3 * 2**20)
+    free = r"3\.0" if cuda_on_cpu.COUNTERS else r"[\d,.]+"
     with pytest.raises(
         tg.cuda.OutOfMemoryError,
-        match=r"tried to allocate 8\.0 MiB, 3\.0 of [\d,.]+ MiB are free. Use a smaller batch",
+        match=rf"tried to allocate 8\.0 MiB, {free} of [\d,.]+ MiB are free. Use a smaller batch",
     ):
         tg.zeros(2**21, device="cuda")
+
+
+def test_more_memory_than_there_is():
+    with pytest.raises(tg.cuda.OutOfMemoryError, match=r"tried to allocate [\d,.]+ MiB"):
+        tg.empty(tg.cuda.mem_get_info()[1] + 1, dtype=tg.uint8, device="cuda")
 
 
 def test_memory_comes_full_of_nan_and_is_freed(counters):

@@ -8,7 +8,6 @@ from pathlib import Path
 import cuda_on_cpu
 import cupy as cp
 import numpy as np
-import nvidia.cuda_nvrtc
 import pytest
 from cupy_backends.cuda.api.driver import CUDADriverError
 
@@ -117,6 +116,8 @@ def test_grids_that_no_device_takes(grid: tuple[tuple[int, ...], ...]) -> None:
 
 def sanitized(sanitizer: str, code: str) -> subprocess.CompletedProcess[str]:
     """Run Python with a sanitizer of g++ loaded and kernels built with it."""
+    import nvidia.cuda_nvrtc  # not on every machine with a GPU, where these tests do not run
+
     library = {"address": "libasan.so", "undefined": "libubsan.so", "thread": "libtsan.so"}[sanitizer.split(",")[0]]
     path = subprocess.run(
         ["g++", f"-print-file-name={library}"], capture_output=True, text=True, check=True

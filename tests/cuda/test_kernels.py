@@ -6,6 +6,7 @@ from typing import Any
 import cupy
 import numpy as np
 import pytest
+from cuda import every_kernel
 from cuda.compare import TOLERANCE, assert_same, close
 from cuda_on_cpu.compiler import SANITIZERS
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from tinygrad_mnist.kernels import cuda
 from tinygrad_mnist.kernels.cuda.launch import LaunchError
 
+import tinygrad_mnist as tg
 from tinygrad_mnist import kernels
 
 DTYPES = (np.float32, np.float64)
@@ -413,3 +415,19 @@ def test_a_parameter_that_is_not_contiguous_is_updated_too() -> None:
 def test_lists_that_do_not_fit_together_are_refused() -> None:
     with pytest.raises(LaunchError, match="sgd: expected float64 with 2 elements, list 0 has float64 with 3 elements"):
         cuda.sgd([cupy.ones(2)], [cupy.ones(3)], [], 0.5, 0.0, 0.0, 0.0, False, False)
+
+
+def test_every_kernel_runs_in_what_compute_sanitizer_is_given() -> None:
+    assert every_kernel.main() == set()
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, np.float16])
+def test_check_probabilities(dtype: Any) -> None:
+    assert_same("check_probabilities", np.linspace(0, 1, 300).astype(dtype).reshape(3, 100))
+    assert_same("check_probabilities", np.ones((0, 2), dtype))
+    for bad in (-0.001, 1.001, np.nan):
+        with pytest.raises(RuntimeError, match="between 0 and 1"):
+            kernels.check_probabilities(np.array([0.5, bad], dtype))
+        cuda.check_probabilities(cupy.asarray(np.array([0.5, bad], dtype)))
+        with pytest.raises(RuntimeError, match="between 0 and 1"):
+            tg.cuda.synchronize()

@@ -84,7 +84,7 @@ def test_more_elements_than_kernels_can_count():
         contiguous(cp.broadcast_to(cp.zeros((), F32), (2**16, 2**16)))
 
 
-def test_grids_are_capped(counters, monkeypatch):
+def test_grids_are_capped(monkeypatch):
     """Two blocks do the work of many."""
     monkeypatch.setattr(module, "max_blocks", lambda device: 2)
     x = cp.asarray(np.random.default_rng(0).standard_normal(10_000).astype(F32))

@@ -1,5 +1,7 @@
 """Whole training steps of the example's CNN on a CUDA device."""
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import cuda_on_cpu
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_mnist as tg
-from tinygrad_mnist import models, optim
+from tinygrad_mnist import models, nn, optim
 from tinygrad_mnist.training import train_step
 
 
@@ -77,9 +79,24 @@ def test_a_step_gives_its_memory_back(counters: cuda_on_cpu.Counters) -> None:
     assert counters.memory_used == used
 
 
-def test_a_batch_that_does_not_fit_says_which_would(counters: cuda_on_cpu.Counters) -> None:
-    step = trainer("cuda", lr=0.05)
-    step(0)
-    counters.memory_limit = counters.memory_used + 2**19
-    with pytest.raises(tg.cuda.OutOfMemoryError, match=r"tried to allocate .* This batch has 4 images: try 2"):
-        step(1)
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_batch_that_does_not_fit_says_which_would(fresh: bool, leave_memory: Callable[[int], None]) -> None:
+    """What the message names does fit, and a quarter more does not."""
+    model = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 784, 10)).to("cuda")
+    optimizer = optim.Adam(model.parameters())
+    x, t = tg.ones(40, 1, 28, 28, device="cuda"), tg.zeros(40, dtype=tg.int64, device="cuda")
+    if not fresh:
+        train_step(model, optimizer, x[:1], t[:1])
+    leave_memory(4 * 2**20)
+    text = r"tried to allocate (?s:.*) This batch has 40 images: (\d+) fit \(found by trying\)"
+    with pytest.raises(tg.cuda.OutOfMemoryError, match=text) as raised:
+        train_step(model, optimizer, x, t)
+    found = re.search(text, str(raised.value))
+    assert found
+    fitting = int(found[1])
+    train_step(model, optimizer, x[:fitting], t[:fitting])
+    with pytest.raises(tg.cuda.OutOfMemoryError):
+        train_step(model, optimizer, x[: fitting + max(fitting // 4, 2)], t[: fitting + max(fitting // 4, 2)])
+    leave_memory(1000)
+    with pytest.raises(tg.cuda.OutOfMemoryError, match="This batch has 2 images: not even one fits, take a smaller"):
+        train_step(model, optimizer, x[:2], t[:2])

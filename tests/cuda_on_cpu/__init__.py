@@ -8,10 +8,10 @@ import ctypes
 from . import device
 from .device import Counters, count
 
-__all__ = ["COUNTERS", "MISSING", "Counters", "count", "gpu_present"]
+__all__ = ["COUNTERS", "HAS_GPU", "MISSING", "Counters", "count"]
 
 
-def gpu_present() -> bool:
+def _gpu_present() -> bool:
     """Whether the machine has an NVIDIA driver and a GPU; does not import CuPy."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
@@ -23,7 +23,10 @@ def gpu_present() -> bool:
 
 COUNTERS: Counters | None = None
 MISSING: str | None = None
-if not gpu_present():
+HAS_GPU = _gpu_present()
+if HAS_GPU:
+    MISSING = device.missing_cupy()
+else:
     MISSING = device.missing()
     if MISSING is None:
         # At once: what CuPy has bound to when it is imported cannot be replaced any more.

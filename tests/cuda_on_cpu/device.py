@@ -1,8 +1,8 @@
 """A CUDA device made of the CPU, below the real, unmodified CuPy.
 
 `install()` before anything imports cupy. From then on CuPy finds one sm_80 device. Its memory is the CPU's
-(driver.c), its kernels, our own and those that CuPy writes, are compiled by g++ and run by threads.hpp after the
-real NVRTC accepted them, and cuBLAS and cuRAND are NumPy (libraries.py). docs/cuda.md says what this cannot show.
+(driver.c), its kernels, our own (once the real NVRTC accepted them) and those that CuPy writes, are compiled by g++ and
+run by threads.cpp, and cuBLAS and cuRAND are NumPy (libraries.py). docs/cuda.md says what this cannot show.
 """
 
 import ctypes
@@ -81,13 +81,19 @@ def missing() -> str | None:
             return f"the CUDA-on-CPU device needs {tool}, which is not on the PATH"
     if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
         return "the CUDA-on-CPU device needs Python's C headers (python3-dev)"
-    for module, package in (("cupy", "cupy-cuda12x"), ("nvidia.cuda_nvrtc", "nvidia-cuda-nvrtc-cu12")):
-        try:
-            found = importlib.util.find_spec(module)
-        except ModuleNotFoundError:
-            found = None
-        if found is None:
-            return f"the CUDA-on-CPU device needs {package}: pip install -e '.[test]'"
+    try:
+        found = importlib.util.find_spec("nvidia.cuda_nvrtc")
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        return "the CUDA-on-CPU device needs nvidia-cuda-nvrtc-cu12: pip install -e '.[test]'"
+    return missing_cupy()
+
+
+def missing_cupy() -> str | None:
+    """Why there is no CuPy; None if there is."""
+    if importlib.util.find_spec("cupy") is None:
+        return "CuPy is not installed: pip install -e '.[test]', or with a GPU '.[cuda12]' or '.[cuda13]'"
     return None
 
 
@@ -150,6 +156,7 @@ def install() -> Counters:
     import cupy
     import cupy.cuda.compiler
 
+    ctypes.CDLL(str(compiler.threads_library()), mode=ctypes.RTLD_GLOBAL)  # kernels find its functions there
     libraries.install_sort()
     compiler.replace_compile(cupy.cuda.compiler._NVRTCProgram)
     cupy.cuda.set_allocator(_allocate)

@@ -23,7 +23,7 @@
 struct {
   size_t memory_limit, memory_used, memory_peak;
   long allocations, launches, library_calls, synchronisations, host_to_device, device_to_host;
-  unsigned order; /* of the blocks of a launch, see threads.hpp */
+  unsigned order; /* of the blocks of a launch, see threads.cpp */
 } device = {(size_t)4 << 30};
 static char message[1000] = "";
 
