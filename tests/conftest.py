@@ -2,22 +2,55 @@
 
 from collections.abc import Iterator
 
+import cuda_on_cpu
 import numpy as np
 import pytest
 import torch
 from https_mirror import CERTIFICATE, Mirror
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
+
+import tinygrad_mnist as tg
 
 # The first example pays for imports and compilation, and a busy machine is no failure.
-settings.register_profile("tests", deadline=None, derandomize=True)
+settings.register_profile(
+    "tests",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # `device` sets up nothing that an example changes
+)
 settings.load_profile("tests")
 torch.set_num_threads(1)  # pytest-xdist already keeps every core busy
 
 
-@pytest.fixture(params=["cpu"])
-def device(request: pytest.FixtureRequest) -> str:
-    """Each device that this machine can test: tests of ops, layers and optimizers run on all of them."""
-    return request.param
+def pytest_report_header() -> str:
+    """Which device "cuda" is in this run."""
+    if cuda_on_cpu.MISSING:
+        return f"cuda: none ({cuda_on_cpu.MISSING})"
+    kind = "this machine's GPU" if cuda_on_cpu.COUNTERS is None else "the real CuPy on the CPU, this machine has no GPU"
+    return f"cuda: {tg.cuda.get_device_name()} ({kind})"
+
+
+@pytest.fixture(params=["cpu", "cuda"])
+def device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each device: tests of ops, layers, optimizers and training run on both.
+
+    "cuda" is the machine's GPU or the CUDA-on-CPU device; what a kernel found wrong and no test expected is an error.
+    """
+    if request.param == "cpu":
+        yield "cpu"
+        return
+    if cuda_on_cpu.MISSING:
+        pytest.skip(cuda_on_cpu.MISSING)
+    yield "cuda"
+    tg.cuda.synchronize()
+
+
+@pytest.fixture
+def default_device(device: str) -> Iterator[str]:
+    """Each device, and new tensors are made on it: for tests whose subject is not where a tensor lies."""
+    tg.set_default_device(device)
+    yield device
+    tg.set_default_device(None)
 
 
 @pytest.fixture

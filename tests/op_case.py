@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from tinygrad_mnist import ops
+import tinygrad_mnist as tg
+from tinygrad_mnist import backend, ops
 from tinygrad_mnist.autograd import Variable
 
 _seeds = itertools.count()
@@ -91,10 +92,15 @@ def integers(*shape: int, low: int = -5, high: int = 6) -> np.ndarray:
 
 
 def variable(array: Any) -> Variable:
-    """An array as a tensor that requires grad, if it can."""
-    x = Variable.kind.wrap(np.asarray(array))
+    """An array as a tensor on the default device, one that requires grad if it can."""
+    x = tg.tensor(np.asarray(array))
     x.requires_grad = x.dtype.kind == "f"
     return x
+
+
+def numpy(x: Any) -> np.ndarray:
+    """The array of a tensor, on the CPU."""
+    return backend.CPU.to_device(x.array)
 
 
 def outputs(result: Any) -> list[Any]:

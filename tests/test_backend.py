@@ -2,7 +2,8 @@
 
 import importlib
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -63,11 +64,14 @@ def test_without_cupy(monkeypatch, no_backend_cached):
             ask()
 
 
-def test_cupy_without_a_gpu(monkeypatch, no_backend_cached):
+@pytest.mark.parametrize("reason", ["0 GPUs", "cudaErrorInsufficientDriver: CUDA driver version is insufficient"])
+def test_cupy_without_a_gpu_or_with_too_old_a_driver(reason, monkeypatch, no_backend_cached):
     cupy = ModuleType("cupy")
     cupy.__version__, cupy.is_available = "14.2", lambda: False
+    answer = {"side_effect": RuntimeError(reason)} if reason != "0 GPUs" else {"return_value": 0}
+    cupy.cuda = SimpleNamespace(runtime=SimpleNamespace(getDeviceCount=Mock(**answer)))
     cupy.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    with pytest.raises(BackendError, match=r"CuPy 14\.2 is installed but finds no usable NVIDIA GPU"):
+    with pytest.raises(BackendError, match=rf"CuPy 14\.2 is installed but finds no usable .* driver \({reason}\)"):
         tg.ones(1, device="cuda")
     assert not tg.cuda.is_available()

@@ -6,6 +6,8 @@ import torch
 
 import tinygrad_mnist as tg
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 DATA = [
     1,
     1.5,
@@ -33,7 +35,7 @@ DATA = [
 def same(ours, theirs):
     assert str(ours.dtype) == str(theirs.dtype).removeprefix("torch.")
     assert tuple(ours.shape) == tuple(theirs.shape)
-    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(ours.numpy(force=True), theirs.numpy(), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("data", DATA, ids=repr)
@@ -84,6 +86,7 @@ def test_empty():
     assert tg.ones(1).new_empty(2).shape == (2,)
 
 
+@pytest.mark.parametrize("device", ["cpu"], indirect=True)  # NumPy shares the memory of the CPU
 def test_tensor_copies_and_as_tensor_shares():
     array = np.ones(3)
     assert not np.shares_memory(tg.tensor(array).numpy(), array)
@@ -137,6 +140,23 @@ def test_errors(call, kind, message):
 
 def test_from_dlpack():
     array = np.arange(3.0)
-    assert np.shares_memory(tg.from_dlpack(array).numpy(), array)
+    assert np.shares_memory(tg.from_dlpack(array).numpy(), array)  # where it is, whatever the default device
     theirs = torch.arange(3)
     assert tg.from_dlpack(theirs).tolist() == [0, 1, 2]
+
+
+def test_the_default_device(device):
+    tg.set_default_device(None)
+    assert tg.get_default_device() == "cpu"
+    elsewhere = tg.ones(2, device=device)
+    assert tg.tensor(elsewhere).device == tg.as_tensor(elsewhere).device == elsewhere.device
+    tg.set_default_device(device)
+    assert tg.get_default_device() == device
+    made = [tg.zeros(2), tg.tensor([1.0]), tg.tensor(np.ones(2)), tg.as_tensor(tg.ones(2, device="cpu")), tg.arange(3)]
+    made += [tg.rand(2), tg.randperm(3), tg.full((2,), 1.0), tg.eye(2), tg.nn.Linear(2, 2).weight, tg.ones(2).mean()]
+    assert {x.device.type for x in made} == {device}
+    assert tg.zeros(2, device="cpu").device == tg.from_numpy(np.ones(2)).device == "cpu"
+    assert tg.zeros_like(tg.ones(2, device="cpu")).device == (tg.ones(2, device="cpu") * 2).device == "cpu"
+    with pytest.raises(ValueError, match="expected 'cpu', 'cuda' or 'cuda:N', got 'gpu'"):
+        tg.set_default_device("gpu")
+    assert tg.get_default_device() == device

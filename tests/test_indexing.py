@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 import tinygrad_mnist as tg
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 
 @st.composite
 def shapes_and_indices(draw):
@@ -66,7 +68,7 @@ def test_reading(case):
         theirs.backward(theirs.detach() + 1)
     except IndexError:
         with pytest.raises(IndexError):
-            tensor(tg, shape)[build(tg, index)]
+            tensor(tg, shape)[build(tg, index)].tolist()
         return
     y = tensor(tg, shape).requires_grad_()
     ours = y[build(tg, index)]
@@ -85,7 +87,7 @@ def test_assigning(case, kind):
         part = x[build(torch, index)]
     except IndexError:
         with pytest.raises(IndexError):
-            y[build(tg, index)] = 0
+            (y.__setitem__(build(tg, index), 0), y.tolist())
         return
     numbers = tensor(torch, shape)[build(torch, index)]
     if kind != "number" and numbers.unique().numel() < numbers.numel():
@@ -132,12 +134,12 @@ def test_errors(index):
     with pytest.raises((IndexError, TypeError, ValueError)) as theirs:
         torch.ones(3, 2)[index]
     with pytest.raises(theirs.type):
-        tg.ones(3, 2)[index]
+        tg.ones(3, 2)[index].tolist()  # on a GPU, an index out of range shows when it is waited for
 
 
 def test_slices_are_views():
     x = tg.zeros(3, 4)
     x[1:, ::2][0, 1] = 5
     assert x[1, 2] == 5
-    assert np.shares_memory(x[1].array, x.array)
-    assert not np.shares_memory(x[[1]].array, x.array)
+    assert x.xp.shares_memory(x[1].array, x.array)
+    assert not x.xp.shares_memory(x[[1]].array, x.array)

@@ -5,6 +5,7 @@ import importlib
 import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -86,8 +87,40 @@ def test_main(monkeypatch, capsys):
     assert "Python" in capsys.readouterr().out
 
 
-def test_without_cupy(report):
-    assert "CuPy: not installed (only needed for GPUs: pip install 'tinygrad_mnist[cuda12]'" in report(["numpy"])
+def test_without_cupy(report, monkeypatch):
+    monkeypatch.setattr(info, "driver_version", lambda: None)
+    found = report(["numpy"])
+    assert "CuPy: not installed, and no NVIDIA driver found (only needed for GPUs)" in found
+    assert "NVIDIA driver for" not in found
+
+
+@pytest.mark.parametrize(
+    ("driver", "problem"),
+    [
+        (13000, "driver for CUDA 13.0, but no CuPy to use it: pip install 'tinygrad_mnist[cuda13]'"),
+        (12090, "driver for CUDA 12.9, but no CuPy to use it: pip install 'tinygrad_mnist[cuda12]'"),
+        (11080, "the NVIDIA driver is for CUDA 11.8: update it to one for CUDA 12 (525) or 13 (580)"),
+    ],
+)
+def test_a_driver_without_cupy(report, monkeypatch, driver, problem):
+    monkeypatch.setattr(info, "driver_version", lambda: driver)
+    assert problem in report(["numpy"])
+
+
+def test_the_driver_is_asked_for_its_version(monkeypatch):
+    def answer(result, version):
+        def get(pointer):
+            pointer._obj.value = version
+            return result
+
+        monkeypatch.setattr(info.ctypes, "CDLL", lambda name: SimpleNamespace(cuDriverGetVersion=get))
+        return info.driver_version()
+
+    assert answer(0, 12090) == 12090
+    assert answer(999, 0) is None
+    for error in (OSError, AttributeError):
+        monkeypatch.setattr(info.ctypes, "CDLL", Mock(side_effect=error))
+        assert info.driver_version() is None
 
 
 def test_two_cupys(report):

@@ -10,6 +10,8 @@ import torch
 
 import tinygrad_mnist as tg
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 
 def same(ours, theirs):
     """Equal values, shapes and dtypes; also in tuples, and for plain Python values."""
@@ -17,7 +19,7 @@ def same(ours, theirs):
         assert isinstance(ours, tg.Tensor)
         assert str(ours.dtype) == str(theirs.dtype).removeprefix("torch.")
         assert tuple(ours.shape) == tuple(theirs.shape)
-        np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(ours.numpy(force=True), theirs.numpy(force=True), rtol=1e-5, atol=1e-6)
     elif isinstance(theirs, tuple | list) and any(isinstance(t, torch.Tensor) for t in theirs):
         assert len(ours) == len(theirs)
         for a, b in zip(ours, theirs, strict=True):
@@ -93,8 +95,10 @@ def names(lib):
 
 
 @pytest.mark.parametrize("expression", CASES)
-def test_as_pytorch(expression):
+def test_as_pytorch(expression, device):
     ours, theirs = (eval(expression, names(lib)) for lib in (tg, torch))
+    if expression == "x.is_cuda":
+        theirs = device == "cuda"
     if isinstance(theirs, torch.dtype):
         ours, theirs = str(ours), str(theirs).removeprefix("torch.")
     same(ours, theirs)
@@ -130,6 +134,7 @@ def test_equality_with_something_else():
     assert len({x, tg.ones(2)}) == 2
 
 
+@pytest.mark.parametrize("device", ["cpu"], indirect=True)  # NumPy arrays are on the CPU
 def test_reflected_comparison_of_arrays():
     x = tg.tensor([1.0, 2.0])
     for op in (operator.add, operator.sub, operator.mul, operator.truediv, operator.lt, operator.eq):
@@ -149,6 +154,7 @@ def test_iteration():
     assert [10, 20, 30][tg.tensor(1)] == 20
 
 
+@pytest.mark.parametrize("device", ["cpu"], indirect=True)  # on a GPU it is refused
 def test_numpy():
     x = tg.ones(2, 3)
     assert np.shares_memory(x.numpy(), x.array)
@@ -165,13 +171,13 @@ def test_numpy():
     assert w.numpy(force=True).tolist() == [1.0, 1.0]
 
 
-def test_to():
+def test_to(device):
     x = tg.ones(2)
-    assert x.to("cpu") is x
+    assert x.to(device) is x
     assert x.to(tg.float32) is x
     assert x.to(None) is x
-    copied = x.to("cpu", copy=True)
-    assert not np.shares_memory(copied.array, x.array)
+    copied = x.to(device, copy=True)
+    assert not x.xp.shares_memory(copied.array, x.array)
     with pytest.raises(ValueError, match="got 'gpu'"):
         x.to("gpu")
     w = tg.ones(2, requires_grad=True)
@@ -202,7 +208,7 @@ def test_copies(duplicate):
     y = duplicate(x)
     assert tg.equal(x, y)
     assert (y.requires_grad, y.note, type(y)) == (True, "mine", tg.Tensor)
-    assert not np.shares_memory(x.array, y.array)
+    assert not x.xp.shares_memory(x.array, y.array)
     assert duplicate(tg.arange(2)).dtype == tg.int64
     with pytest.raises(RuntimeError, match="only leaf tensors can be"):
         duplicate(x * 2)

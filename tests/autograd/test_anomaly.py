@@ -5,6 +5,8 @@ import pytest
 import tinygrad_mnist as tg
 from tinygrad_mnist.autograd import detect_anomaly, set_detect_anomaly
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 
 def test_forward():
     x = tg.tensor([-1.0, 1.0])

@@ -9,6 +9,8 @@ import tinygrad_mnist as tg
 from tinygrad_mnist import autograd
 from tinygrad_mnist.autograd import Function
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 
 class Cube(Function):
     @staticmethod
@@ -266,4 +268,4 @@ def test_the_same_seed_for_a_plain_and_a_recorded_gradient():
 
 def test_mixed_devices(fake_device):
     with pytest.raises(RuntimeError, match="Cube: expected all tensors to be on the same device"):
-        Cube.apply(leaf(1.0), fake_device)
+        Cube.apply(tg.ones(1, device="cpu", requires_grad=True), fake_device)

@@ -8,6 +8,8 @@ import pytest
 import tinygrad_mnist as tg
 from tinygrad_mnist import autograd
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 
 def leaf(*values):
     return tg.tensor(values, requires_grad=True)

@@ -7,6 +7,8 @@ import pytest
 import tinygrad_mnist as tg
 from tinygrad_mnist import autograd
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 x = tg.ones(1, requires_grad=True)
 
 

@@ -11,6 +11,8 @@ import tinygrad_mnist as tg
 from tinygrad_mnist import autograd
 from tinygrad_mnist.autograd import record
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 
 def leaf(*values):
     return tg.tensor(values, dtype=tg.float64, requires_grad=True)
@@ -97,7 +99,7 @@ def test_grads_share_no_memory(create_graph):
     seed = tg.tensor([5.0, 6.0], dtype=tg.float64)
     (x + z).backward(seed, create_graph=create_graph)
     arrays = [seed.array, x.grad.array, z.grad.array]
-    assert not any(np.shares_memory(a, b) for i, a in enumerate(arrays) for b in arrays[:i])
+    assert not any(x.xp.shares_memory(a, b) for i, a in enumerate(arrays) for b in arrays[:i])
     x.reshape(1, 2).backward(seed.reshape(1, 2), create_graph=create_graph)
     assert seed.tolist() == [5.0, 6.0]
     assert x.grad.tolist() == [10.0, 12.0]
@@ -191,7 +193,7 @@ def test_derivatives_against_torch(rng):
         (g,) = lib.autograd.grad(y.sum(), x, create_graph=True)
         (h,) = lib.autograd.grad((g * g).sum(), x, create_graph=True)
         (t,) = lib.autograd.grad((h * x).sum(), x)
-        return [v.detach().numpy() for v in (y, g, h, t)]
+        return [v.numpy(force=True) for v in (y, g, h, t)]
 
     ours = run(tg, tg.tensor(value, requires_grad=True))
     theirs = run(torch, torch.tensor(value, requires_grad=True))
@@ -199,6 +201,7 @@ def test_derivatives_against_torch(rng):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("device", ["cpu"], indirect=True)  # the walk knows no device; this takes time
 def test_a_chain_of_100000_ops_needs_no_recursion():
     x = leaf(1.0)
     y = x

@@ -10,8 +10,7 @@ from benchmarks import check
 
 
 def rows(ratio: float):
-    quiet = {"threads": 2, "sgemm_gflops": [200.0, 190.0]}
-    return [{"part": "kernels", "name": "relu", "ratios": {"eager": ratio}, **quiet}]
+    return [{"part": "kernels", "name": "relu", "ratios": {"eager": ratio}}]
 
 
 EXPECTED = {"kernels: relu": {"ratio": 2.0, "noise": 0.05}}
@@ -59,18 +58,6 @@ def test_program(now: float, code: int, monkeypatch, tmp_path, capsys) -> None:
         check.main()
     assert exit.value.code == code
     assert ("relu: 1.00, expected 2.00" in capsys.readouterr().out) is bool(code)
-
-
-def test_a_busy_machine_proves_nothing(monkeypatch, tmp_path, capsys) -> None:
-    path = tmp_path / "expected.json"
-    path.write_text(json.dumps({"environment": {"cpu": check.cpu()}, "ratios": EXPECTED}))
-    monkeypatch.setattr(check, "EXPECTED", path)
-    monkeypatch.setattr(check, "measure", lambda: [{**row, "sgemm_gflops": [200.0, 150.0]} for row in rows(1.0)])
-    monkeypatch.setattr(sys, "argv", ["check"])
-    with pytest.raises(SystemExit) as exit:
-        check.main()
-    assert exit.value.code == 2
-    assert "the machine was busy during 1 of 1 rows" in capsys.readouterr().err
 
 
 def test_another_processor(monkeypatch, tmp_path, capsys) -> None:

@@ -10,6 +10,8 @@ from tinygrad_mnist import finetune, models, nn, optim
 from tinygrad_mnist.training import evaluate, train_step
 from tinygrad_mnist.utils.data import DataLoader, TensorDataset
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 
 @pytest.mark.parametrize(
     ("make", "path", "features"),
@@ -117,7 +119,7 @@ def test_a_head_on_cached_features_is_the_whole_model(loader: DataLoader, device
     features, targets = data.tensors
     assert tuple(features.shape) == (7, 128)
     assert not features.requires_grad
-    close(targets, np.concatenate([y.numpy() for _, y in loader]))
+    close(targets, np.concatenate([y.numpy(force=True) for _, y in loader]))
     model.eval()
     for (inputs, _), (x, _) in zip(DataLoader(data, batch_size=3), loader, strict=True):
         close(head(inputs), model(x.to(device)), 1e-6)

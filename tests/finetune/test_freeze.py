@@ -13,6 +13,8 @@ from tinygrad_mnist.autograd import tape
 from tinygrad_mnist.nn import functional as F
 from tinygrad_mnist.training import train_step
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 
 def trainable(model: nn.Module) -> list[str]:
     return [name for name, p in model.named_parameters() if p.requires_grad]

@@ -10,6 +10,8 @@ import tinygrad_mnist as tg
 from tinygrad_mnist import models, nn
 from tinygrad_mnist.nn import functional as F
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 
 class TorchCNN(tnn.Module):
     def __init__(self, num_classes: int = 10, in_channels: int = 1):
@@ -51,17 +53,18 @@ def test_outputs_and_gradients(
     assert type(ours) is kind
     shapes = {name: tuple(w.shape) for name, w in ours.state_dict().items()}
     assert shapes == {name: tuple(w.shape) for name, w in theirs.state_dict().items()}
-    ours.load_state_dict({name: w.numpy() for name, w in theirs.state_dict().items()})
+    ours.load_state_dict({name: w.numpy(force=True) for name, w in theirs.state_dict().items()})
     images, labels = rng.normal(size=(3, arguments.get("in_channels", 1), 28, 28)), rng.integers(0, 4, 3)
     x = tg.tensor(images, device=device, requires_grad=True)
     their_x = torch.tensor(images, requires_grad=True)
     y, their_y = ours(x), theirs(their_x)
-    np.testing.assert_allclose(y.detach().cpu().numpy(), their_y.detach().numpy(), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(y.numpy(force=True), their_y.numpy(force=True), rtol=1e-10, atol=1e-12)
     F.cross_entropy(y, tg.tensor(labels, device=device)).backward()
     tF.cross_entropy(their_y, torch.tensor(labels)).backward()
-    np.testing.assert_allclose(x.grad.cpu().numpy(), their_x.grad.numpy(), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(x.grad.numpy(force=True), their_x.grad.numpy(force=True), rtol=1e-9, atol=1e-12)
     for (name, w), their_w in zip(ours.named_parameters(), theirs.parameters(), strict=True):
-        np.testing.assert_allclose(w.grad.cpu().numpy(), their_w.grad.numpy(), rtol=1e-9, atol=1e-12, err_msg=name)
+        expected = their_w.grad.numpy()
+        np.testing.assert_allclose(w.grad.numpy(force=True), expected, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 def parameters(model: nn.Module) -> int:

@@ -8,6 +8,8 @@ from torch import nn
 import tinygrad_mnist as tg
 from tinygrad_mnist import models
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 
 class VisionTransformer(nn.Module):
     """Built of torch's own encoder layers, which name their parts differently."""
@@ -51,7 +53,7 @@ def our_names(state: dict) -> dict:
 
 
 def close(ours, theirs) -> None:
-    ours, theirs = ours.detach().numpy(), theirs.detach().numpy()
+    ours, theirs = ours.numpy(force=True), theirs.numpy(force=True)
     assert abs(ours - theirs).max() <= 1e-4 * max(abs(theirs).max(), 1)
 
 
@@ -59,7 +61,7 @@ def close(ours, theirs) -> None:
 def test_against_torch(rng, training: bool) -> None:
     theirs = VisionTransformer(28, 4, 4, 4, 64, 128, 1, 10).train(training)
     ours = models.vit_tiny().train(training)
-    ours.load_state_dict({k: v.detach().numpy() for k, v in our_names(theirs.state_dict()).items()})
+    ours.load_state_dict({k: v.numpy(force=True) for k, v in our_names(theirs.state_dict()).items()})
     x = rng.normal(size=(3, 1, 28, 28)).astype(np.float32)
     a, b = tg.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
     y, expected = ours(a), theirs(b)

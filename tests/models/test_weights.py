@@ -12,14 +12,17 @@ import tinygrad_mnist as tg
 from tinygrad_mnist import models
 from tinygrad_mnist.models import weights
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 
 @pytest.fixture
 def state() -> dict[str, torch.Tensor]:
-    return {name: torch.tensor(value.numpy()) for name, value in models.lenet5().state_dict().items()}
+    return {name: torch.tensor(value.numpy(force=True)) for name, value in models.lenet5().state_dict().items()}
 
 
 def same(model: tg.nn.Module, state: dict) -> None:
-    assert all(np.array_equal(value.numpy(), state[name].numpy()) for name, value in model.state_dict().items())
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(force=True), state[name].numpy(force=True), name)
 
 
 @pytest.mark.parametrize("make", [models.cnn, models.lenet5, models.resnet20, models.strided_cnn, models.vit_tiny])

@@ -9,6 +9,8 @@ from tinygrad_mnist import nn
 from tinygrad_mnist.autograd import gradgradcheck
 from tinygrad_mnist.nn import functional as F
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-10}
 
 
@@ -19,12 +21,12 @@ def pair(rng: np.random.Generator, *shape: int):
 
 
 def same(ours, theirs) -> None:
-    np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), **TOLERANCE)
+    np.testing.assert_allclose(ours.numpy(force=True), theirs.numpy(force=True), **TOLERANCE)
 
 
 def copy_weights(ours: nn.Module, theirs: torch.nn.Module) -> None:
     ours.double()
-    ours.load_state_dict({k: v.numpy() for k, v in theirs.double().state_dict().items()})
+    ours.load_state_dict({k: v.numpy(force=True) for k, v in theirs.double().state_dict().items()})
     assert list(ours.state_dict()) == list(theirs.state_dict())
 
 
@@ -129,7 +131,7 @@ def test_multihead_errors_and_initial_weights() -> None:
     with pytest.raises(RuntimeError, match=r"E = 4, got \(5, 3, 6\)"):
         layer[1](*[tg.zeros(5, 3, 6)] * 3)
     bound = np.sqrt(6 / (64 + 3 * 64))
-    weight = nn.MultiheadAttention(64, 2).in_proj_weight.detach().numpy()
+    weight = nn.MultiheadAttention(64, 2).in_proj_weight.numpy(force=True)
     assert abs(weight).max() <= bound
     assert weight.std() == pytest.approx(bound / np.sqrt(3), rel=0.05)
 

@@ -31,7 +31,9 @@ pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
     channels_last=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_conv2d_agrees(batch, groups, channels, size, kernel, stride, dilation, padding, bias, channels_last, seed):
+def test_conv2d_agrees(
+    batch, groups, channels, size, kernel, stride, dilation, padding, bias, channels_last, seed, device
+):
     stride = (1, 1) if padding == "same" else stride
     margin = padding if isinstance(padding, tuple) else (0, 0)
     if padding != "same":
@@ -50,7 +52,7 @@ def test_conv2d_agrees(batch, groups, channels, size, kernel, stride, dilation, 
             warnings.simplefilter("ignore")  # that torch copies the input where 'same' pads unequally
             return TF.conv2d(x, w, b, stride, padding, dilation, groups)
 
-    agree(ours, theirs, rng.normal(size=(batch, C, *size)), *parameters)
+    agree(ours, theirs, rng.normal(size=(batch, C, *size)), *parameters, device=device)
 
 
 @settings(max_examples=60, deadline=None)
@@ -67,7 +69,9 @@ def test_conv2d_agrees(batch, groups, channels, size, kernel, stride, dilation, 
     bias=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_conv_transpose2d_agrees(batch, groups, channels, size, kernel, stride, dilation, padding, extra, bias, seed):
+def test_conv_transpose2d_agrees(
+    batch, groups, channels, size, kernel, stride, dilation, padding, extra, bias, seed, device
+):
     extra = tuple(min(e, max(s, d) - 1) for e, s, d in zip(extra, stride, dilation, strict=True))
     out = [
         (n - 1) * s - 2 * padding + d * (k - 1) + e + 1
@@ -81,7 +85,7 @@ def test_conv_transpose2d_agrees(batch, groups, channels, size, kernel, stride, 
     def run(functional):
         return lambda x, w, b=None: functional.conv_transpose2d(x, w, b, stride, padding, extra, groups, dilation)
 
-    agree(run(F), run(TF), rng.normal(size=(batch, C, *size)), *parameters)
+    agree(run(F), run(TF), rng.normal(size=(batch, C, *size)), *parameters, device=device)
 
 
 def test_conv2d_by_hand(device):
@@ -92,6 +96,7 @@ def test_conv2d_by_hand(device):
     close(F.conv_transpose2d(x[:, :, :1, :1], w), [[[[1.0, 0.0], [0.0, -1.0]]]])
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")  # torch's word on its own copies
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
 @pytest.mark.parametrize(
     "options", [{"padding": (1, 2)}, {"padding": "same", "dilation": (1, 2)}, {"padding": "valid"}]

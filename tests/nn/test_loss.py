@@ -45,7 +45,7 @@ def test_cross_entropy_by_hand(device):
     ignore=st.sampled_from([-100, -1]),
     seed=st.integers(0, 99),
 )
-def test_cross_entropy_with_indices_agrees(shape, reduction, weighted, smoothing, ignore, seed):
+def test_cross_entropy_with_indices_agrees(shape, reduction, weighted, smoothing, ignore, seed, device):
     rng = np.random.default_rng(seed)
     C = shape[0] if len(shape) == 1 else shape[1]
     target = rng.integers(0, C, shape[:1] + shape[2:] if len(shape) > 1 else ())
@@ -56,6 +56,7 @@ def test_cross_entropy_with_indices_agrees(shape, reduction, weighted, smoothing
         "cross_entropy",
         rng.normal(size=shape),
         targets=[np.asarray(target)],
+        device=device,
         reduction=reduction,
         label_smoothing=smoothing,
         ignore_index=ignore,
@@ -190,11 +191,9 @@ def test_bad_options(device):
             lambda: F.binary_cross_entropy(x, x[0]),
         ),
         (ValueError, "must be the same", lambda: F.binary_cross_entropy_with_logits(x, x[0])),
-        # On a GPU the values are not looked at: that would wait for it.
         *(
-            (RuntimeError, "between 0 and 1", lambda bad=bad: F.binary_cross_entropy(bad, x))
-            for bad in (x - 0.1, x * math.nan)
-            if device == "cpu"
+            (RuntimeError, "between 0 and 1; for logits use", lambda bad=bad: F.binary_cross_entropy(bad, x).item())
+            for bad in (x - 0.1, x + 1.1, x * math.nan)
         ),
     ]:
         with pytest.raises(raises, match=message):
@@ -208,13 +207,13 @@ def test_bad_options(device):
     weighted=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_nll_loss_agrees(shape, reduction, weighted, seed):
+def test_nll_loss_agrees(shape, reduction, weighted, seed, device):
     rng = np.random.default_rng(seed)
     C = shape[0] if len(shape) == 1 else shape[1]
     target = rng.integers(0, C, shape[:1] + shape[2:] if len(shape) > 1 else ())
     options = {"weight": rng.uniform(0.5, 2, C)} if weighted else {}
     x = np.log(rng.dirichlet(np.ones(math.prod(shape)))).reshape(shape)
-    both("nll_loss", x, targets=[np.asarray(target)], reduction=reduction, **options)
+    both("nll_loss", x, targets=[np.asarray(target)], device=device, reduction=reduction, **options)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)

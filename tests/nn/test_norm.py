@@ -30,7 +30,7 @@ def test_batch_norm_by_hand(device):
     last=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_batch_norm_training_agrees(shape, affine, last, seed):
+def test_batch_norm_training_agrees(shape, affine, last, seed, device):
     if np.prod(shape) == shape[1]:
         shape[0] += 1
     rng = np.random.default_rng(seed)
@@ -42,7 +42,10 @@ def test_batch_norm_training_agrees(shape, affine, last, seed):
             x = x.movedim(1, -1).contiguous().movedim(-1, 1)
         return F.batch_norm(x, None, None, *p, training=True)
 
-    agree(ours, lambda x, *p: TF.batch_norm(x, None, None, *p, training=True), x, *parameters, tol=1e-8)
+    def theirs(x, *p):
+        return TF.batch_norm(x, None, None, *p, training=True)
+
+    agree(ours, theirs, x, *parameters, device=device, tol=1e-8)
 
 
 def test_a_gradient_that_needs_the_old_running_statistics_notices(device):

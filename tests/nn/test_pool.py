@@ -31,7 +31,7 @@ def images(rng, *shape):
     batch=st.integers(0, 2),
     seed=st.integers(0, 99),
 )
-def test_max_pool2d_agrees(size, kernel, stride, padding, dilation, ceil_mode, indices, batch, seed):
+def test_max_pool2d_agrees(size, kernel, stride, padding, dilation, ceil_mode, indices, batch, seed, device):
     padding = min(padding, min(kernel) // 2)
     assume(all(n + 2 * padding > dilation * (k - 1) for n, k in zip(size, kernel, strict=True)))
     arguments = kernel, stride, padding, dilation, ceil_mode
@@ -49,9 +49,9 @@ def test_max_pool2d_agrees(size, kernel, stride, padding, dilation, ceil_mode, i
 
         return pool
 
-    agree(run(F, 0), run(TF, 0), x)
+    agree(run(F, 0), run(TF, 0), x, device=device)
     if indices:
-        close(run(F, 1)(tg.tensor(x)), run(TF, 1)(torch.tensor(x)))
+        close(run(F, 1)(tg.tensor(x, device=device)), run(TF, 1)(torch.tensor(x)))
 
 
 @settings(max_examples=80, deadline=None)
@@ -65,12 +65,12 @@ def test_max_pool2d_agrees(size, kernel, stride, padding, dilation, ceil_mode, i
     divisor=st.sampled_from([None, 3]),
     seed=st.integers(0, 99),
 )
-def test_avg_pool2d_agrees(size, kernel, stride, padding, ceil_mode, include, divisor, seed):
+def test_avg_pool2d_agrees(size, kernel, stride, padding, ceil_mode, include, divisor, seed, device):
     padding = min(padding, min(kernel) // 2)
     assume(all(n + 2 * padding >= k for n, k in zip(size, kernel, strict=True)))
     arguments = kernel, stride, padding, ceil_mode, include, divisor
     x = np.random.default_rng(seed).normal(size=(2, 2, *size))
-    agree(lambda x: F.avg_pool2d(x, *arguments), lambda x: TF.avg_pool2d(x, *arguments), x)
+    agree(lambda x: F.avg_pool2d(x, *arguments), lambda x: TF.avg_pool2d(x, *arguments), x, device=device)
 
 
 @pytest.mark.parametrize("output_size", [1, 3, (2, 4), (None, 2), None])

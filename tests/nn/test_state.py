@@ -8,6 +8,8 @@ from torch_oracle import close
 import tinygrad_mnist as tg
 from tinygrad_mnist import nn
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 
 def small(nn):
     return nn.Sequential(
@@ -23,7 +25,7 @@ def test_a_state_goes_to_torch_and_back(device, rng):
     theirs.eval(), ours.eval()
     close(ours(tg.tensor(x, device=device)), theirs(torch.tensor(x)), 1e-5)
     back = small(torch.nn).eval()
-    back.load_state_dict({name: torch.tensor(v.cpu().numpy()) for name, v in ours.state_dict().items()})
+    back.load_state_dict({name: torch.tensor(v.numpy(force=True)) for name, v in ours.state_dict().items()})
     close(back(torch.tensor(x)), theirs(torch.tensor(x)), 1e-6)
 
 
@@ -48,8 +50,8 @@ def test_loading_copies_and_casts():
 
 def test_every_problem_is_listed_and_nothing_is_loaded():
     model = small(nn)
-    before = {name: v.numpy().copy() for name, v in model.state_dict().items()}
-    state = {name: v.numpy() + 1 for name, v in model.state_dict().items()}
+    before = {name: v.numpy(force=True).copy() for name, v in model.state_dict().items()}
+    state = {name: v.numpy(force=True) + 1 for name, v in model.state_dict().items()}
     del state["0.bias"], state["1.running_var"]
     state |= {"extra.weight": np.zeros(1), "5.weight": np.zeros((10, 12))}
     with pytest.raises(RuntimeError) as raised:

@@ -10,6 +10,8 @@ import tinygrad_mnist as tg
 from tinygrad_mnist import nn
 from tinygrad_mnist.nn import functional as F
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 
 def test_by_hand() -> None:
     x = tg.tensor([[[[0.0, 4.0]]]])
@@ -41,10 +43,10 @@ def test_against_torch(shape, size, factor, mode, align, recompute) -> None:
         assert y.shape == (0, shape[1], *size)
         return
     expected = torch.nn.functional.interpolate(theirs, **options)
-    np.testing.assert_allclose(y.detach().numpy(), expected.detach().numpy(), atol=1e-10)
+    np.testing.assert_allclose(y.numpy(force=True), expected.numpy(force=True), atol=1e-10)
     (y**2).sum().backward()
     (expected**2).sum().backward()
-    np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), atol=1e-10)
+    np.testing.assert_allclose(ours.grad.numpy(force=True), theirs.grad.numpy(force=True), atol=1e-10)
 
 
 def test_layer(rng) -> None:

@@ -8,6 +8,8 @@ import tinygrad_mnist as tg
 from tinygrad_mnist import ops
 from tinygrad_mnist.autograd import grad
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 GEOMETRIES = [
     ((3, 5, 8, 9), (4, 5, 3, 3), ((1, 1), (0, 0), (1, 1), 1)),
     ((2, 4, 9, 7), (6, 2, 3, 2), ((2, 1), (1, 1), (1, 1), 2)),
@@ -27,7 +29,7 @@ def separate(x, w, b, geometry, pool):
 
 def assert_same(got, expected):
     for a, e in zip(got, expected, strict=True):
-        np.testing.assert_allclose(a.detach().numpy(), e.detach().numpy(), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(a.numpy(force=True), e.numpy(force=True), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("pool", [False, True])
@@ -59,8 +61,8 @@ def test_second_derivatives_are_those_of_the_separate_ops(pool):
 
     got = second(ops.conv2d_relu(*inputs, *geometry, pool))
     for a, e in zip(got, second(separate(*inputs, geometry, pool)), strict=True):
-        scale = np.abs(e.numpy()).max()
-        assert np.abs(a.numpy() - e.numpy()).max() <= 1e-4 * scale
+        scale = np.abs(e.numpy(force=True)).max()
+        assert np.abs(a.numpy(force=True) - e.numpy(force=True)).max() <= 1e-4 * scale
 
 
 def test_overwriting_what_the_gradient_needs_is_noticed():
@@ -71,6 +73,7 @@ def test_overwriting_what_the_gradient_needs_is_noticed():
         y.sum().backward()
 
 
+@pytest.mark.parametrize("device", ["cpu"], indirect=True)  # on a GPU it is
 def test_float64_is_not_fused():
     x, w, b = (t.detach().double().requires_grad_() for t in tensors(*GEOMETRIES[0][:2]))
     assert "Fused" not in ops.conv2d_relu(x, w, b, *GEOMETRIES[0][2], False).node.name

@@ -11,6 +11,8 @@ import tinygrad_mnist as tg
 from tinygrad_mnist import nn, optim
 from tinygrad_mnist.nn import functional as F
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 SHAPES = [(3, 4), (5,), (2, 3, 3, 3)]
 
 
@@ -71,7 +73,7 @@ def set_gradients(params: list, rng) -> None:
 
 
 def assert_close(mine, theirs, tolerance) -> None:
-    a, b = mine.detach().cpu().numpy(), theirs.detach().numpy()
+    a, b = mine.numpy(force=True), theirs.numpy(force=True)
     assert a.shape == b.shape
     assert a.dtype == b.dtype
     assert bool((abs(a - b) <= tolerance * (1 + abs(b))).all())
@@ -122,7 +124,7 @@ def test_goes_on_from_a_state_dict_bit_for_bit(name, o, rng, device):
 def to_torch(state_dict: dict) -> dict:
     """One of our state dicts with PyTorch's tensors."""
     state = {
-        i: {k: torch.tensor(v.numpy()) if isinstance(v, tg.Tensor) else v for k, v in entries.items()}
+        i: {k: torch.tensor(v.numpy(force=True)) if isinstance(v, tg.Tensor) else v for k, v in entries.items()}
         for i, entries in state_dict["state"].items()
     }
     return {**state_dict, "state": state}
@@ -131,7 +133,7 @@ def to_torch(state_dict: dict) -> dict:
 def from_torch(state_dict: dict) -> dict:
     """One of PyTorch's state dicts with our tensors."""
     state = {
-        i: {k: tg.tensor(v.numpy()) if isinstance(v, torch.Tensor) else v for k, v in entries.items()}
+        i: {k: tg.tensor(v.numpy(force=True)) if isinstance(v, torch.Tensor) else v for k, v in entries.items()}
         for i, entries in state_dict["state"].items()
     }
     return {**state_dict, "state": state}
@@ -376,7 +378,7 @@ class TorchNet(torch.nn.Module):
 def test_a_cnn_has_pytorch_s_losses_for_50_steps(name, o, rng, device):
     torch.manual_seed(0)
     theirs, ours = TorchNet(), Net().to(device)
-    ours.load_state_dict({k: tg.tensor(v.numpy()) for k, v in theirs.state_dict().items()})
+    ours.load_state_dict({k: tg.tensor(v.numpy(force=True)) for k, v in theirs.state_dict().items()})
     mine, other = getattr(optim, name)(ours.parameters(), **o), getattr(torch.optim, name)(theirs.parameters(), **o)
     images = rng.standard_normal((64, 1, 12, 12)).astype(np.float32)
     labels = rng.integers(0, 10, 64)

@@ -20,6 +20,8 @@ from tinygrad_mnist.training import CheckpointManager, DivergedError, EarlyStopp
 from tinygrad_mnist.training.interrupt import Interrupted
 from tinygrad_mnist.utils.data import DataLoader, TensorDataset
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 TIMES = ("images_per_second", "seconds")
 
 
@@ -31,7 +33,7 @@ class Job:
         rng = np.random.default_rng(0)
         x = rng.normal(size=(130, 6)).astype(np.float32)
         y = (x[:, :3].argmax(1) + (rng.random(130) < noise)) % 3
-        self.set = TensorDataset(tg.from_numpy(x), tg.from_numpy(y))
+        self.set = TensorDataset(tg.tensor(x), tg.tensor(y))
         self.model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3))
         self.loader = DataLoader(self.set, batch_size=4, shuffle=True)
         self.optimizer = optim.SGD(self.model.parameters(), lr=lr, momentum=0.9)
@@ -46,7 +48,7 @@ class Job:
 
     def result(self) -> tuple[list[dict], list[bytes]]:
         rows = [{key: value for key, value in row.items() if key not in TIMES} for row in self.history.rows]
-        return rows, [w.numpy().tobytes() for w in self.model.state_dict().values()]
+        return rows, [w.numpy(force=True).tobytes() for w in self.model.state_dict().values()]
 
 
 @pytest.fixture

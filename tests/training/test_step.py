@@ -10,6 +10,8 @@ from tinygrad_mnist.training import evaluate, train_step
 from tinygrad_mnist.training.step import RunningMean
 from tinygrad_mnist.utils.data import DataLoader, TensorDataset
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 
 def pair_of_models(rng: np.random.Generator) -> tuple[nn.Module, torch.nn.Module]:
     ours, theirs = nn.Linear(4, 3), torch.nn.Linear(4, 3)
@@ -33,9 +35,9 @@ def test_a_step_is_what_torch_does(rng: np.random.Generator, device: str) -> Non
         their_loss.backward()
         their_optimizer.step()
         assert loss.item() == pytest.approx(their_loss.item(), rel=1e-5)
-        np.testing.assert_allclose(outputs.cpu().numpy(), their_outputs.detach().numpy(), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(outputs.numpy(force=True), their_outputs.numpy(force=True), rtol=1e-5, atol=1e-6)
         assert not loss.requires_grad
-    np.testing.assert_allclose(ours.weight.detach().cpu().numpy(), theirs.weight.detach().numpy(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ours.weight.numpy(force=True), theirs.weight.numpy(force=True), rtol=1e-5, atol=1e-6)
 
 
 def test_evaluate_weighs_batches_by_their_size(rng: np.random.Generator, device: str) -> None:
@@ -45,7 +47,7 @@ def test_evaluate_weighs_batches_by_their_size(rng: np.random.Generator, device:
     loss, accuracy = evaluate(ours, DataLoader(TensorDataset(tg.from_numpy(x), tg.from_numpy(y)), batch_size=3))
     their_outputs = theirs(torch.from_numpy(x))
     assert loss == pytest.approx(torch.nn.functional.cross_entropy(their_outputs, torch.from_numpy(y)).item(), rel=1e-5)
-    assert accuracy == (their_outputs.argmax(1).numpy() == y).mean()
+    assert accuracy == (their_outputs.argmax(1).numpy(force=True) == y).mean()
 
 
 @pytest.mark.parametrize("training", [True, False])

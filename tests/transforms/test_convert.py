@@ -18,13 +18,15 @@ from tinygrad_mnist.transforms import (
     ToTensor,
 )
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 UINT8 = np.arange(256, dtype=np.uint8)
 
 
 def equal(ours: tg.Tensor, theirs: torch.Tensor) -> None:
     """The same shape, dtype and bits."""
     assert str(ours.dtype) == str(theirs.dtype).removeprefix("torch.")
-    np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), strict=True)
+    np.testing.assert_array_equal(ours.numpy(force=True), theirs.numpy(force=True), strict=True)
 
 
 # --- ToTensor
@@ -41,12 +43,12 @@ def test_to_tensor_puts_channels_first_and_divides_by_255(shape: tuple[int, ...]
 
 def test_to_tensor_by_hand() -> None:
     image = np.array([[[0, 255]], [[51, 102]]], np.uint8)  # (H, W, C) = (2, 1, 2)
-    np.testing.assert_array_equal(ToTensor()(image).numpy(), np.float32([[[0], [0.2]], [[1], [0.4]]]))
+    np.testing.assert_array_equal(ToTensor()(image).numpy(force=True), np.float32([[[0], [0.2]], [[1], [0.4]]]))
 
 
 def test_to_tensor_takes_views() -> None:
     image = np.arange(60, dtype=np.uint8).reshape(3, 4, 5)
-    np.testing.assert_array_equal(ToTensor()(image.T).numpy(), ToTensor()(image.T.copy()).numpy())
+    np.testing.assert_array_equal(ToTensor()(image.T).numpy(force=True), ToTensor()(image.T.copy()).numpy(force=True))
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32, np.float64, np.bool_])
@@ -71,7 +73,7 @@ def test_a_batch_gives_what_its_images_give() -> None:
     pipeline = Compose([ToTensor(), Normalize((0.1, 0.2), (0.3, 0.4))])
     whole = pipeline(batch)
     for i in range(3):
-        np.testing.assert_array_equal(whole[i].numpy(), pipeline(batch[i]).numpy())
+        np.testing.assert_array_equal(whole[i].numpy(force=True), pipeline(batch[i]).numpy(force=True))
 
 
 @pytest.mark.parametrize(
@@ -102,9 +104,9 @@ def test_pil_images(mode: str, dtype: str) -> None:
     expected = np.moveaxis(array, -1, 0) if channels else array[None]
     ours = PILToTensor()(pic)
     assert ours.dtype == np.dtype(dtype)
-    np.testing.assert_array_equal(ours.numpy(), expected)
+    np.testing.assert_array_equal(ours.numpy(force=True), expected)
     scale = np.float32(255) if dtype == "u1" else 1
-    np.testing.assert_array_equal(ToTensor()(pic).numpy(), expected.astype("f4") / scale)
+    np.testing.assert_array_equal(ToTensor()(pic).numpy(force=True), expected.astype("f4") / scale)
 
 
 def test_pil_images_of_one_bit_are_black_and_white() -> None:
@@ -169,7 +171,7 @@ def test_normalize(rng: np.random.Generator, shape: tuple[int, ...], mean_std: t
     ours = Normalize(*mean_std, inplace=inplace)(given)
     equal(ours, torch.from_numpy(x).sub(mean).div(std))
     assert (ours is given) == inplace
-    np.testing.assert_array_equal(given.numpy(), ours.numpy() if inplace else x)
+    np.testing.assert_array_equal(given.numpy(force=True), ours.numpy(force=True) if inplace else x)
 
 
 def test_normalize_by_hand() -> None:

@@ -11,6 +11,8 @@ import tinygrad_mnist as tg
 from tinygrad_mnist import transforms as T
 from tinygrad_mnist.nn import functional as F
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 N, C, H, W = 5, 3, 8, 12
 
 
@@ -49,7 +51,7 @@ def test_cutmix(rng: np.random.Generator, device: str) -> None:
     shares = []
     for seed in range(60):
         mixed, labels = mix(T.CutMix, x, y, seed, device)
-        result = mixed.cpu().numpy()
+        result = mixed.cpu().numpy(force=True)
         foreign = (result != x).all((0, 1))  # (H, W): where every image has the pixel of the one before
         np.testing.assert_array_equal(result, np.where(foreign, np.roll(x, 1, 0), x))
         height, width = foreign.any(1).sum(), foreign.any(0).sum()
@@ -86,11 +88,11 @@ def test_soft_labels_are_mixed_and_train(rng: np.random.Generator) -> None:
     generator = tg.Generator().manual_seed(2)
     _, twice = T.MixUp(generator=generator)(*first)  # probabilities in, so num_classes is not needed
     share = tg.Generator().manual_seed(2).beta(1.0, 1.0)
-    once = first[1].numpy()
+    once = first[1].numpy(force=True)
     close(twice, share * once + (1 - share) * np.roll(once, 1, 0), 1e-6)
     close(twice.sum(1), np.ones(N), 1e-6)
     logits = rng.normal(size=(N, 4)).astype("f4")
-    expected = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(twice.numpy()))
+    expected = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(twice.numpy(force=True)))
     close(F.cross_entropy(tg.tensor(logits), twice), expected, 1e-6)
 
 
@@ -100,9 +102,9 @@ def test_the_default_generator_and_seeds(rng: np.random.Generator) -> None:
     results = []
     for _ in range(2):
         tg.manual_seed(9)
-        results.append(mixup(tg.tensor(x), tg.tensor(y))[0].numpy())
+        results.append(mixup(tg.tensor(x), tg.tensor(y))[0].numpy(force=True))
     np.testing.assert_array_equal(*results)
-    assert not np.array_equal(mixup(tg.tensor(x), tg.tensor(y))[0].numpy(), results[0])
+    assert not np.array_equal(mixup(tg.tensor(x), tg.tensor(y))[0].numpy(force=True), results[0])
     assert repr(mixup) == "MixUp(alpha=1.0, num_classes=4)"
 
 

@@ -11,6 +11,8 @@ import tinygrad_mnist as tg
 from tinygrad_mnist import transforms as T
 from tinygrad_mnist.transforms import InterpolationMode
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 SIZES = [((28, 28), (32, 32)), ((28, 28), (9, 13)), ((7, 5), (50, 3)), ((31, 17), (31, 17)), ((5, 5), (1, 1))]
 
 
@@ -22,7 +24,7 @@ def test_resize_is_what_torch_gives(
     x = rng.standard_normal((2, 3, *old))
     ours = T.Resize(new, antialias=antialias)(tg.tensor(x))
     theirs = torch.nn.functional.interpolate(torch.tensor(x), new, mode="bilinear", antialias=antialias)
-    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-10, atol=1e-10, strict=True)
+    np.testing.assert_allclose(ours.numpy(force=True), theirs.numpy(force=True), rtol=1e-10, atol=1e-10, strict=True)
 
 
 @pytest.mark.parametrize(("old", "new"), SIZES)
@@ -128,7 +130,7 @@ def test_blur_is_a_convolution_with_a_gaussian(rng: np.random.Generator, size: o
     padded = torch.nn.functional.pad(torch.tensor(x), (across // 2,) * 2 + (down // 2,) * 2, "reflect")
     theirs = torch.nn.functional.conv2d(padded, kernel, groups=3)
     ours = T.GaussianBlur(size, sigma)(tg.tensor(x))
-    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(ours.numpy(force=True), theirs.numpy(force=True), rtol=1e-10, atol=1e-10)
 
 
 def test_blur_draws_sigma_for_each_image() -> None:

@@ -14,6 +14,8 @@ from tinygrad_mnist import transforms as T
 from tinygrad_mnist.transforms import InterpolationMode
 from tinygrad_mnist.transforms.warp import perspective_maps
 
+pytestmark = pytest.mark.usefixtures("default_device")
+
 BILINEAR, NEAREST = InterpolationMode.BILINEAR, InterpolationMode.NEAREST
 
 
@@ -24,7 +26,7 @@ def seen_through(x: np.ndarray, maps: np.ndarray, mode: str) -> np.ndarray:
     u, v, w = np.moveaxis(np.einsum("nij,hwj->nhwi", maps, points), -1, 0)
     grid = np.stack([u / w / W * 2 - 1, v / w / H * 2 - 1], -1)
     theirs = torch.nn.functional.grid_sample(torch.tensor(x), torch.tensor(grid), mode, "zeros", align_corners=False)
-    return theirs.numpy()
+    return theirs.numpy(force=True)
 
 
 def forward(center: tuple, angle: float, move: tuple, scale: float, shear: tuple) -> np.ndarray:
@@ -58,7 +60,8 @@ def test_random_affine_is_what_grid_sample_gives(
     x = rng.standard_normal(shape)
     affine = T.RandomAffine(40, (0.2, 0.3), (0.7, 1.3), (-20, 20, -10, 10), interpolation, generator=tg.Generator())
     maps = random_maps(shape[0], *affine.ranges(*shape[2:]), tg.Generator().initial_seed(), 0)
-    np.testing.assert_allclose(affine(tg.tensor(x)).numpy(), seen_through(x, maps, mode), rtol=1e-9, atol=1e-9)
+    warped = affine(tg.tensor(x)).numpy(force=True)
+    np.testing.assert_allclose(warped, seen_through(x, maps, mode), rtol=1e-9, atol=1e-9)
 
 
 def test_random_affine_draws_over_its_ranges() -> None:
@@ -163,7 +166,7 @@ def test_random_perspective_is_what_grid_sample_gives(rng: np.random.Generator) 
     unchanged = draws[:, 0] >= 0.5
     assert 0 < unchanged.sum() < 8
     expected[unchanged] = x[unchanged]
-    ours = perspective(tg.tensor(x)).numpy()
+    ours = perspective(tg.tensor(x)).numpy(force=True)
     np.testing.assert_array_equal(ours[unchanged], x[unchanged])
     np.testing.assert_allclose(ours, expected, rtol=1e-8, atol=1e-8)
 
@@ -215,7 +218,7 @@ def test_elastic_moves_pixels_by_its_displacements(rng: np.random.Generator) -> 
     j, i = np.meshgrid(np.arange(9) + 0.5, np.arange(12) + 0.5)
     grid = np.stack([(j + moved[:, 0]) / 9 * 2 - 1, (i + moved[:, 1]) / 12 * 2 - 1], -1)
     theirs = torch.nn.functional.grid_sample(torch.tensor(x), torch.tensor(grid), align_corners=False)
-    np.testing.assert_allclose(elastic(tg.tensor(x)).numpy(), theirs.numpy(), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(elastic(tg.tensor(x)).numpy(force=True), theirs.numpy(force=True), rtol=1e-9, atol=1e-9)
 
 
 def test_displacements_are_blurred_noise() -> None:
