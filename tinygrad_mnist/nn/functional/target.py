@@ -12,6 +12,8 @@ def class_last(x: Any) -> tuple[Any, int]:
     if x.ndim == 0:
         raise RuntimeError("expected logits (N, C), (N, C, d1, ...) or (C,), got a tensor without axes")
     C = x.shape[0] if x.ndim == 1 else x.shape[1]
+    if x.ndim == 2:
+        return x, C
     if x.ndim > 2:
         x = x.movedim(1, -1)
     return x.reshape(x.array.size // max(C, 1), C), C
