@@ -83,6 +83,7 @@ def make_model(args, mode):
 
 def train(model, mode, few, steps, args, unlabelled=None):
     """Train on the few labelled images, and on unlabelled ones if there are any; returns the average of the weights."""
+    finetune.unfreeze(model)
     if mode == "head":
         finetune.freeze(model)
         finetune.unfreeze(model, finetune.find_head(model)[0])
@@ -124,12 +125,12 @@ def load_data(args):
     train_part, score_part = (only_classes(part, args.classes) for part in (train_set, score_set))
     if args.validation:
         held_out = len(train_part) // 12
-        labels = [int(train_set.targets[i]) for i in train_part]
+        labels = train_set.targets.numpy()[train_part]
         train_part, score_part = random_split(
             train_part, [len(train_part) - held_out, held_out], tg.Generator().manual_seed(0), stratify=labels
         )
         score_set = copy.copy(train_set)
-    data = {"labels": [int(train_set.targets[i]) for i in train_part]}
+    data = {"labels": train_set.targets.numpy()[list(train_part)]}
     train_set.transform = transforms.ToTensor()
     normalize = transforms.Normalize(*mean_and_std(Subset(train_set, list(train_part))))
     for name, distortions in DISTORTIONS.items():
@@ -138,7 +139,7 @@ def load_data(args):
         data[name] = Subset(view, list(train_part))
     score_set.transform = transforms.Compose([transforms.ToTensor(), normalize])
     data["score"] = Subset(score_set, list(score_part))
-    smallest = min(data["labels"].count(label) for label in range(len(args.classes)))
+    smallest = min((data["labels"] == label).sum() for label in range(len(args.classes)))
     for count in args.labels_per_class:
         if count != "all" and int(count) > smallest:
             parser.error(f"argument --labels-per-class: {count} asked for, but a class has only {smallest} images")
@@ -187,10 +188,10 @@ def add_result(results, count, draw, mode, model, data, args):
 
 
 def summary(results, count, mode):
-    """Mean and standard deviation over the draws, in percent, and how many draws; of the last run of each."""
+    """Mean and standard deviation over the draws, in percent; of the last run of each."""
     found = {row["draw"]: 100 * row["accuracy"] for row in results if (row["labels"], row["mode"]) == (count, mode)}
     values = list(found.values())
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan, len(values)
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
 
 
 def modes(args):
@@ -214,7 +215,7 @@ def plot(results, args):
     pyplot = cli.pyplot("--plot")
     _, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
     for mode in modes(args):
-        means, sds, _ = zip(*(summary(results, count, mode) for count in args.labels_per_class), strict=True)
+        means, sds = zip(*(summary(results, count, mode) for count in args.labels_per_class), strict=True)
         axes.errorbar(range(len(means)), means, sds, marker="o", capsize=3, label=mode)
     axes.set_xticks(range(len(args.labels_per_class)), args.labels_per_class)
     axes.set(xlabel="labels per class", ylabel="accuracy, %")
