@@ -46,9 +46,6 @@ def train(model, train_loader, valid_loader, args):
     optimizer = optim.SGD(model.parameters(), args.lr, momentum=0.9)
     scheduler = optim.lr_scheduler.StepLR(optimizer, step_size=7 * len(train_loader), gamma=0.1)
     checkpoints = training.CheckpointManager(args.save.with_suffix(".checkpoints"))
-    state = checkpoints.latest() if args.resume else None
-    if args.resume and state is None:
-        raise FileNotFoundError(f"--resume: there is no checkpoint in {checkpoints.folder}; start without --resume")
     decisive = ("weights", "size", "epochs", "batch_size", "lr", "head_only", "seed", "limit_train")
     training.fit(
         model,
@@ -59,7 +56,7 @@ def train(model, train_loader, valid_loader, args):
         valid_loader=valid_loader,
         early_stopping=training.EarlyStopping(args.patience),
         checkpoints=checkpoints,
-        resume=state,
+        resume=checkpoints.state() if args.resume else None,
         settings={name: str(getattr(args, name)) for name in decisive},
     )
 

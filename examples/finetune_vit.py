@@ -50,9 +50,6 @@ def train(model, train_loader, valid_loader, args):
     )
     ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.99))
     checkpoints = training.CheckpointManager(args.save.with_suffix(".checkpoints"))
-    state = checkpoints.latest() if args.resume else None
-    if args.resume and state is None:
-        raise FileNotFoundError(f"--resume: there is no checkpoint in {checkpoints.folder}; start without --resume")
     decisive = ("weights", "model", "epochs", "batch_size", "lr", "layer_decay", "seed", "limit_train")
     training.fit(
         model,
@@ -66,7 +63,7 @@ def train(model, train_loader, valid_loader, args):
         ema=ema,
         max_grad_norm=1.0,
         checkpoints=checkpoints,
-        resume=state,
+        resume=checkpoints.state() if args.resume else None,
         settings={name: str(getattr(args, name)) for name in decisive},
     )
     return ema.module

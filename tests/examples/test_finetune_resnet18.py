@@ -98,7 +98,7 @@ def test_stopped_and_resumed_is_the_same(
     ("flags", "message"),
     [
         (["--weights", "IMAGENET"], "expected a path, an https:// address or 'IMAGENET1K_V1'"),
-        (["--resume"], "--resume: there is no checkpoint in w.checkpoints; start without --resume"),
+        (["--resume"], "there is no checkpoint in w.checkpoints; start without --resume"),
         (["--limit-train", 19], "argument --limit-train: expected at least 20"),
         (["--size", 8], "argument --size: expected a whole number of at least 32"),
         (["--data-dir", "nowhere"], "argument --data-dir: there is no folder"),

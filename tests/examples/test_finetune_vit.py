@@ -55,7 +55,8 @@ def test_the_large_one_sees_large_colour_images(run: Run, tiny: list, monkeypatc
         return load_weights(model, weights, "vit_b_16")
 
     monkeypatch.setattr(models, "vit_b_16", narrow)
-    assert run("finetune_vit.py", *tiny, "--model", "vit_b_16", "--epochs", 1)[0] == 0
+    flags = ["--model", "vit_b_16", "--epochs", 1, "--limit-train", 20, "--limit-test", 2]
+    assert run("finetune_vit.py", *tiny, *flags)[0] == 0
     assert set(shapes) == {(3, 224, 224)}
 
 
