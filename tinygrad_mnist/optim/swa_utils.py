@@ -95,9 +95,10 @@ class AveragedModel(Module):
         with no_grad():
             for a, c in zip(others, current_others, strict=True):
                 a.copy_(c)
-            for dtype in dict.fromkeys(a.dtype for a in averaged):
-                pairs = [(a, c.to(a.device)) for a, c in zip(averaged, current, strict=True) if a.dtype == dtype]
-                self.multi_avg_fn([a for a, _ in pairs], [c for _, c in pairs], self.n_averaged)
+            for kind in dict.fromkeys((a.device, a.dtype) for a in averaged):
+                pairs = [p for p in zip(averaged, current, strict=True) if (p[0].device, p[0].dtype) == kind]
+                here = [c.to(kind[0]) for _, c in pairs]
+                self.multi_avg_fn([a for a, _ in pairs], here, self.n_averaged.to(kind[0]))
             self.n_averaged += 1
 
     def _split(self, model: Module) -> tuple[list[Any], list[Any]]:
