@@ -9,12 +9,11 @@ import numpy as np
 import torch
 import torch.nn.functional as TF
 from tinygrad_mnist.kernels import im2col
+from tinygrad_mnist.kernels.warp import affine_maps, warp
 
 import tinygrad_mnist as tg
 from tinygrad_mnist import optim
 from tinygrad_mnist.nn import functional as F
-from tinygrad_mnist.transforms import InterpolationMode
-from tinygrad_mnist.transforms.warp import affine_maps, warp
 
 from . import pytorch
 from .timing import Case, Work, assert_close
@@ -198,7 +197,7 @@ def _affine(rng: np.random.Generator, batch: int) -> Case:
     images = torch.tensor(x)
 
     def our_work() -> np.ndarray:
-        return warp(x, maps, InterpolationMode.BILINEAR, 0)
+        return warp(x, maps, False, 0)
 
     def their_work() -> torch.Tensor:
         grid = TF.affine_grid(theta, list(images.shape), align_corners=False)

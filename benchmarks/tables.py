@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .pytorch import WAYS
-from .timing import geometric_means
+from .timing import busy, geometric_means
 
 COLUMNS = (*WAYS, "fused")  # fused: PyTorch's optimizers with fused=True
 
@@ -21,7 +21,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         low, median, high = (f"{1e3 * s:.3g}" for s in row["seconds"]["ours"])
         ratios = "".join(f" {row['ratios'][way]:.2f} |" if way in row["ratios"] else " |" for way in ways)
-        lines.append(f"| {row['name']} | {median} ({low} to {high}) | {row['of_floor']:.2f} |{ratios}")
+        name = row["name"] + (" (busy machine)" if row in busy(rows) else "")
+        lines.append(f"| {name} | {median} ({low} to {high}) | {row['of_floor']:.2f} |{ratios}")
     means = geometric_means(rows)
     if len(rows) > 1:
         lines.append("| geometric mean | | |" + "".join(f" {means[way]:.2f} |" for way in ways))
@@ -30,8 +31,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def heading(rows: list[dict[str, Any]]) -> str:
     """How many threads and rounds, and what the machine reached meanwhile."""
-    gflops = sorted(row["sgemm_gflops"] for row in rows)
-    gbs = sorted(row["copy_gbs"] for row in rows)
+    gflops = sorted(speed for row in rows for speed in row["sgemm_gflops"])
+    gbs = sorted(speed for row in rows for speed in row["copy_gbs"])
     first = rows[0]
     return (
         f"{first['part']}, threads: {first['threads']}, n = {first['rounds']}; matrix product {gflops[0]:.0f} to "

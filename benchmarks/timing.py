@@ -13,6 +13,7 @@ from tinygrad_mnist.kernels import parallel
 
 Work = Callable[[], Any]
 
+BUSY = 0.7  # a matrix product at less than this of its best speed: something else ran, and slowed one side more
 SHORTEST_SAMPLE = 0.002  # seconds: quicker work is repeated within a sample, or the clock and its call would count
 
 
@@ -31,7 +32,7 @@ class Case:
 
 @dataclass
 class Machine:
-    """What this machine can do at most, measured in the same run."""
+    """What this machine can do at most, measured beside each case."""
 
     flops: float  # of a large single-precision matrix product, a second
     bandwidth: float  # bytes read and written by a large copy, a second
@@ -68,7 +69,7 @@ def interleaved(works: dict[str, Work], rounds: int) -> dict[str, list[float]]:
 
 def machine(rounds: int = 3) -> Machine:
     """The speed of a large matrix product and of a large copy, now, with the threads that are set."""
-    a = torch.rand(1536, 1536)
+    a = torch.rand(1024, 1024)
     source, target = np.ones(2**24, np.float32), np.zeros(2**24, np.float32)
 
     def copy() -> None:
@@ -76,7 +77,7 @@ def machine(rounds: int = 3) -> Machine:
 
     seconds = interleaved({"sgemm": lambda: a @ a, "copy": copy}, rounds)
     sgemm, copying = (float(np.median(seconds[name])) for name in ("sgemm", "copy"))
-    return Machine(2.0 * 1536**3 / sgemm, 2.0 * source.nbytes / copying)
+    return Machine(2.0 * 1024**3 / sgemm, 2.0 * source.nbytes / copying)
 
 
 def set_threads(n: int) -> None:
@@ -88,22 +89,23 @@ def set_threads(n: int) -> None:
 def run(part: str, cases: Iterable[Case], rounds: int, threads: int) -> list[dict[str, Any]]:
     """Check, time and print each case; one row a case, in the form of the JSON file."""
     set_threads(threads)
-    peak = machine()
-    speeds = f"matrix product {peak.flops / 1e9:.0f} GFLOP/s, copy {peak.bandwidth / 1e9:.1f} GB/s"
-    print(f"\n{part}, threads: {threads}, rounds: {rounds}; {speeds}")
-    print(f"{'':51} {'ours':>8}    {'quartiles':^18} {'floor':>5}  torch's median over ours")
-    rows = []
+    print(f"\n{part}, threads: {threads}, rounds: {rounds}")
+    print(f"{'':54} {'ours':>8}    {'quartiles':^18} {'floor':>5}  torch's median over ours")
+    rows: list[dict[str, Any]] = []
+    before = machine()
     for case in cases:
         case.check()
-        peak = machine()
         seconds = interleaved({"ours": case.ours, **case.theirs}, rounds)
-        rows.append({"part": part, "threads": threads, **row(case, peak, seconds)})
-        print(line(rows[-1]), flush=True)
+        after = machine()
+        rows.append({"part": part, "threads": threads, **row(case, before, after, seconds)})
+        print(line(rows[-1]) + ("  (busy machine)" if rows[-1] in busy(rows) else ""), flush=True)
+        before = after
     return rows
 
 
-def row(case: Case, peak: Machine, seconds: dict[str, list[float]]) -> dict[str, Any]:
+def row(case: Case, before: Machine, after: Machine, seconds: dict[str, list[float]]) -> dict[str, Any]:
     """What is kept of a case's samples. A ratio is of medians; its quartiles are of the rounds' own ratios."""
+    peak = Machine(max(before.flops, after.flops), max(before.bandwidth, after.bandwidth))
     quartiles = {name: np.quantile(s, [0.25, 0.5, 0.75]).tolist() for name, s in seconds.items()}
     ours = quartiles["ours"][1]
     by_round = {name: np.divide(seconds[name], seconds["ours"]) for name in case.theirs}
@@ -116,9 +118,17 @@ def row(case: Case, peak: Machine, seconds: dict[str, list[float]]) -> dict[str,
         "ratio_quartiles": {name: np.quantile(r, [0.25, 0.75]).tolist() for name, r in by_round.items()},
         "floor": peak.floor(case),
         "of_floor": peak.floor(case) / ours,
-        "sgemm_gflops": peak.flops / 1e9,
-        "copy_gbs": peak.bandwidth / 1e9,
+        "sgemm_gflops": [before.flops / 1e9, after.flops / 1e9],
+        "copy_gbs": [before.bandwidth / 1e9, after.bandwidth / 1e9],
     }
+
+
+def busy(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows beside which the matrix product was slow, for the best of these rows: their ratios mean little."""
+    best: dict[int, float] = {}
+    for row in rows:
+        best[row["threads"]] = max(best.get(row["threads"], 0), *row["sgemm_gflops"])
+    return [row for row in rows if min(row["sgemm_gflops"]) < BUSY * best[row["threads"]]]
 
 
 def line(row: dict[str, Any]) -> str:
@@ -126,7 +136,7 @@ def line(row: dict[str, Any]) -> str:
     low, median, high = (1e3 * s for s in row["seconds"]["ours"])
     against = "  ".join(f"{name} {ratio:.2f}" for name, ratio in row["ratios"].items())
     spread = f"{low:.3f} to {high:.3f}"
-    return f"{row['name']:51} {median:8.3f} ms {spread:^18} {row['of_floor']:5.2f}  {against}"
+    return f"{row['name']:54} {median:8.3f} ms {spread:^18} {row['of_floor']:5.2f}  {against}"
 
 
 def geometric_means(rows: list[dict[str, Any]]) -> dict[str, float]:

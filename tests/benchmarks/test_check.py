@@ -9,19 +9,24 @@ import pytest
 from benchmarks import check
 
 
-def rows(ratio: float):
-    return [{"part": "kernels", "name": "relu", "ratios": {"eager": ratio}}]
+def rows(ratio: float, spread: float = 1.0, gflops: float = 190.0):
+    quartiles = {"eager": [ratio / spread, ratio * spread]}
+    machine = {"threads": 2, "sgemm_gflops": [200.0, gflops]}
+    return [{"part": "kernels", "name": "relu", "ratios": {"eager": ratio}, "ratio_quartiles": quartiles, **machine}]
 
 
 EXPECTED = {"kernels: relu": {"ratio": 2.0, "noise": 0.05}}
 
 
+def expectations(*runs):
+    return check.expectations([{"environment": {}, "rows": run} for run in runs])["ratios"]
+
+
 def test_expectations() -> None:
-    runs = [{"environment": {"cpu": "a"}, "rows": rows(ratio)} for ratio in (2.0, 2.2, 1.9)]
-    expected = check.expectations(runs)
-    assert expected["ratios"] == {"kernels: relu": {"ratio": 2.0, "noise": round(math.log(1.1), 3)}}
-    with pytest.raises(ValueError, match="at least 3 runs"):
-        check.expectations(runs[:2])
+    between_runs = {"ratio": 2.0, "noise": round(math.log(1.1), 3), "n": 3}
+    assert expectations(rows(2.0), rows(2.2), rows(1.9)) == {"kernels: relu": between_runs}
+    within_a_run = {"ratio": 2.0, "noise": round(math.log(1.2), 3), "n": 1}
+    assert expectations(rows(2.0, spread=1.2), rows(3.0, gflops=100.0)) == {"kernels: relu": within_a_run}
 
 
 @pytest.mark.parametrize(("ratio", "slow"), [
@@ -34,8 +39,8 @@ def test_slower(ratio: float, slow: bool) -> None:
 
 def test_little_noise_may_be_chance() -> None:
     expected = {"kernels: relu": {"ratio": 2.0, "noise": 0.0}}
-    assert not check.slower(rows(1.84), expected)
-    assert check.slower(rows(1.82), expected)
+    assert not check.slower(rows(1.79), expected)
+    assert check.slower(rows(1.76), expected)
 
 
 def test_a_row_that_is_not_measured() -> None:
@@ -58,6 +63,18 @@ def test_program(now: float, code: int, monkeypatch, tmp_path, capsys) -> None:
         check.main()
     assert exit.value.code == code
     assert ("relu: 1.00, expected 2.00" in capsys.readouterr().out) is bool(code)
+
+
+def test_a_busy_machine_proves_nothing(monkeypatch, tmp_path, capsys) -> None:
+    path = tmp_path / "expected.json"
+    path.write_text(json.dumps({"environment": {"cpu": check.cpu()}, "ratios": EXPECTED}))
+    monkeypatch.setattr(check, "EXPECTED", path)
+    monkeypatch.setattr(check, "measure", lambda: [{**row, "sgemm_gflops": [200.0, 130.0]} for row in rows(1.0)])
+    monkeypatch.setattr(sys, "argv", ["check"])
+    with pytest.raises(SystemExit) as exit:
+        check.main()
+    assert exit.value.code == 2
+    assert "the machine was busy during 1 of 1 rows" in capsys.readouterr().err
 
 
 def test_another_processor(monkeypatch, tmp_path, capsys) -> None:

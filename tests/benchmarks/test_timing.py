@@ -15,13 +15,21 @@ def case(**more):
 
 def test_row() -> None:
     seconds = {"ours": [1.0, 2.0, 3.0], "eager": [2.0, 5.0, 6.0]}
-    found = row(case(flops=3e9, bytes=1e9), Machine(flops=2e9, bandwidth=1e9), seconds)
+    found = row(case(flops=3e9, bytes=1e9), Machine(1e9, 1e9), Machine(flops=2e9, bandwidth=1e8), seconds)
     assert found["seconds"]["ours"] == [1.5, 2.0, 2.5]
     assert found["ratios"] == {"eager": 2.5}  # of the medians 5 and 2
     assert found["ratio_quartiles"] == {"eager": [2.0, 2.25]}  # of 2, 2.5 and 2
     assert found["floor"] == 1.5  # operations take longer than bytes
     assert found["of_floor"] == 0.75
     assert found["rounds"] == 3
+    assert found["sgemm_gflops"] == [1, 2]
+
+
+def test_busy() -> None:
+    """One and two threads have their own best speeds."""
+    speeds = [(1, [100.0, 100.0]), (2, [200.0, 170.0]), (2, [139.0, 200.0])]
+    rows = [{"threads": threads, "sgemm_gflops": gflops} for threads, gflops in speeds]
+    assert timing.busy(rows) == rows[2:]
 
 
 def test_floor_is_the_larger_one() -> None:
