@@ -17,13 +17,13 @@ def _matmul(x: Variable, y: Variable) -> Any:
     """x (..., n, k) · y (..., k, m), leading dimensions broadcast."""
     x_shape, y_shape = x.shape, y.shape
     return (
-        _product(x, y),
+        product(x, y),
         lambda g: sum_to(matmul(g, transpose(y, -2, -1)), x_shape),
         lambda g: sum_to(matmul(transpose(x, -2, -1), g), y_shape),
     )
 
 
-def _product(x: Variable, y: Variable) -> Any:
+def product(x: Variable, y: Variable) -> Any:
     """x @ y; float16 is multiplied in float32, for accuracy and because BLAS knows no float16."""
     matmul = x.kernels.matmul
     if x.dtype == np.float16:
