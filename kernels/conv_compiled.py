@@ -5,7 +5,7 @@ element of output pixel p and patch place q lies at x[pixel[p] + patch[q]], for 
 `tile` follows. The same loop serves
 
 - the forward pass: rows are output pixels, k runs over the patch, b holds the weights;
-- the input gradient: the same with the kernel flipped;
+- the input gradient: the same with the kernel flipped (`conv`), or the patches' gradients, added up (`scatter`);
 - the weight gradient: rows are patch places, k runs over output pixels, b holds the output's gradient.
 
 The rest is done while an image is in the cache: its result goes through the fused step (`finish`), a gradient
@@ -72,6 +72,40 @@ def conv(
             a = x[n].ctypes.data
         _product(sums, a, pixels, step, segments, run, w, bias)
         finish(y[n], choice[n % len(choice)], sums, epilogue, width, grid)
+
+
+@njit(
+    void(images, images, choices, int64, four, table, table, table, int64, _blocks, four, images),
+    **options,
+)
+def scatter(
+    dy: np.ndarray, dy_out: np.ndarray, dy_choice: np.ndarray, undo: int, size: tuple[int, ...], pixels: np.ndarray,
+    starts: np.ndarray, taps: np.ndarray, run: int, w: np.ndarray, frame: tuple[int, ...], dx: np.ndarray,
+) -> None:  # fmt: skip  # pragma: no cover
+    """dx = the patches dy · w, added up where they lie, with w (column blocks, O, COLUMNS).
+
+    dy is carried back through the step into an image of `size` (height, width, 0, 0). The patch of pixel p begins at
+    starts[p] in x framed by zeros, and has a run of numbers at each of `taps`.
+    """
+    N, H, W, C = dx.shape
+    gradient = np.zeros((size[0], size[1], dy.shape[3]), np.float32)
+    patches = np.empty((len(pixels), w.shape[0] * COLUMNS), np.float32)
+    image, no_bias = np.empty((frame[0], frame[1], C), np.float32), np.zeros(patches.shape[1], np.float32)
+    numbers, start = image.reshape(-1), np.zeros(1, np.int64)
+    for n in range(N):
+        fill(gradient, dy[n], dy_out[n % len(dy_out)], dy_choice[n % len(dy_choice)], undo, size[2], size[3])
+        _product(patches, gradient.ctypes.data, pixels, 1, start, dy.shape[3], w, no_bias)
+        numbers[:] = 0
+        for pixel in range(len(starts)):
+            for tap in range(len(taps)):
+                sums = numbers[starts[pixel] + taps[tap] :]
+                more = patches[pixel, tap * run :]
+                for k in range(run):
+                    sums[k] += more[k]
+        for h in range(H):
+            for v in range(W):
+                for c in range(C):
+                    dx[n, h, v, c] = image[h + frame[2], v + frame[3], c]
 
 
 @njit(

@@ -24,6 +24,8 @@ __all__ = [
 
 Pair = tuple[int, int]
 
+SCATTER = 1.2  # adding patches up costs so much more than the products that make them
+
 
 def conv2d(
     x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: Pair, padding: Pair, dilation: Pair, groups: int,
@@ -69,20 +71,67 @@ def conv2d_input_grad(
 ) -> np.ndarray:  # fmt: skip
     """dx (N, C, H, W) from dy, the gradient at the fused step's result, else at the convolution's.
 
-    dx[h] gathers w[k] dy[(h + PH - k DH) / SH] over the k that divide: for the pixels h of one remainder modulo
-    SH these are always the same k, so each remainder is a convolution of dy with some of the taps.
+    By Winograd's tiles, by adding patches up, or by gathering, whichever is fastest.
     """
     code = compiled.load("conv_compiled")
     N, C, H, W = x_shape
     size = dy.shape[2:] if fused is None else fused.conv_shape[2:]
     if winograd.suits(w.shape, stride, padding, dilation, groups) and winograd.fits(x_shape, size, padding):
         return winograd.conv2d_input_grad(dy, w, x_shape, padding, fused)
+    dx = empty((N, H, W, C), np.float32)
+    _, CG, KH, KW = w.shape
+    # Multiplications of both ways, with what does not fill a tile.
+    gathered = H * W // (stride[0] * stride[1]) * KH * KW * (CG + -CG % code.COLUMNS)
+    pixels, patch = size[0] * size[1], KH * KW * CG
+    scattered = (pixels + -pixels % code.MR) * (patch + -patch % code.COLUMNS)
+    way = _scatter if scattered * SCATTER < gathered else _gather
+    way(dx, dy, w, size, stride, padding, dilation, groups, fused)
+    return dx.transpose(0, 3, 1, 2)
+
+
+def _scatter(
+    dx: np.ndarray, dy: np.ndarray, w: np.ndarray, size: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair,
+    groups: int, fused: Fused | None,
+) -> None:  # fmt: skip
+    """dx (N, H, W, C): each pixel's patch of gradients is dy · w; they are added up where they overlap."""
+    code = compiled.load("conv_compiled")
+    N, H, W, _ = dx.shape
+    O, CG, KH, KW = w.shape
+    OG, frame = O // groups, (H + 2 * padding[0], W + 2 * padding[1], *padding)
+    row = frame[1] * CG
+    pixels = fill_up(offsets((size[0] * size[1], OG)), code.MR)
+    starts = offsets((size[0], stride[0] * row), (size[1], stride[1] * CG))
+    taps, run = _taps((KH, KW), CG, row, dilation)
+    matrices = [_blocks(part.transpose(0, 2, 3, 1).reshape(OG, -1), code.COLUMNS) for part in np.split(w, groups)]
+
+    def images(start: int, stop: int) -> None:
+        for g in range(groups):
+            gradient = step_of(dy, fused, start, stop, slice(g * OG, (g + 1) * OG))
+            channels = slice(g * CG, (g + 1) * CG)
+            part = _room(dx, start, stop, channels)
+            code.scatter(*gradient, (*size, 0, 0), pixels, starts, taps, run, matrices[g], frame, part)
+            if groups > 1:
+                dx[start:stop, ..., channels] = part
+
+    for_blocks(images, N)
+
+
+def _gather(
+    dx: np.ndarray, dy: np.ndarray, w: np.ndarray, size: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair,
+    groups: int, fused: Fused | None,
+) -> None:  # fmt: skip
+    """dx[h] (N, H, W, C) gathers w[k] dy[(h + PH - k DH) / SH] over the k that divide.
+
+    For the pixels h of one remainder modulo SH these are always the same k, so each remainder is a convolution of dy
+    with some of the taps.
+    """
+    code = compiled.load("conv_compiled")
+    N, H, W, _ = dx.shape
     O, CG, KH, KW = w.shape
     OG = O // groups
     rows = [_phase(r, H, KH, stride[0], padding[0], dilation[0]) for r in range(min(stride[0], H))]
     columns = [_phase(r, W, KW, stride[1], padding[1], dilation[1]) for r in range(min(stride[1], W))]
     (height, top), (width, left) = _frame(rows, size[0]), _frame(columns, size[1])
-    dx = empty((N, H, W, C), np.float32)
 
     def images(start: int, stop: int) -> None:
         for g in range(groups):
@@ -106,7 +155,6 @@ def conv2d_input_grad(
                 dx[start:stop, ..., g * CG : (g + 1) * CG] = part
 
     for_blocks(images, N)
-    return dx.transpose(0, 3, 1, 2)
 
 
 def conv2d_weight_grad(

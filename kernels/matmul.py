@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .memory import empty
 from .parallel import for_blocks, get_num_threads
 
 SMALL = 2**18  # multiplications: below this BLAS itself uses one thread
@@ -18,7 +19,7 @@ def matmul(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     if x.ndim != 2 or y.ndim != 2 or x.size * y.shape[1] <= SMALL or get_num_threads() == 1:
         return np.matmul(x, y)
     n, m = x.shape[0], y.shape[1]
-    out = np.empty((n, m), np.result_type(x, y))
+    out = empty((n, m), np.result_type(x, y))
     if n >= m:
         for_blocks(lambda start, stop: np.matmul(x[start:stop], y, out=out[start:stop]), n)
     else:
