@@ -264,6 +264,17 @@ def test_fused_steps_agree_with_the_separate_ones(geometry, pool, threads):
         assert dw is db is None
 
 
+@pytest.mark.parametrize("share", [0, np.inf])
+@pytest.mark.parametrize("geometry", GEOMETRIES[:12])
+def test_input_gradient_scattered_and_gathered(geometry, share, monkeypatch, threads):
+    """Both ways for every convolution, whichever is faster."""
+    monkeypatch.setattr(conv_direct, "SCATTER", share)
+    monkeypatch.setattr(winograd, "suits", lambda *args: False)
+    x, w, b, dy, args = draw(geometry, np.float32)
+    _, expected, _ = torch_gradients(x, w, b, dy, args)
+    assert_close(conv_direct.conv2d_input_grad(dy, w, x.shape, *args), expected, w[:, 0].size)
+
+
 def test_fused_pooling_chooses_as_max_pool2d_does(rng):
     x = rng.integers(-2, 3, (2, 1, 7, 9)).astype(np.float32)  # many are equal
     x[0, 0, 2, 2] = np.nan
