@@ -10,6 +10,7 @@ from typing import Any
 from tinygrad_mnist.kernels import compiled
 
 from .environment import environment
+from .gpu import gpu
 from .kernels import kernels
 from .processes import memory, race, startup
 from .pytorch import WAYS, ways_that_run
@@ -18,12 +19,13 @@ from .timing import geometric_means, run
 
 CASES = {"kernels": kernels, "training": training, "inference": inference, "scaling": scaling}
 MOST_RACES = 3  # a pair of them takes two minutes
-PARTS = (*CASES, "memory", "race", "startup")
+CPU_PARTS = (*CASES, "memory", "race", "startup")
+PARTS = (*CPU_PARTS, "gpu")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)} (default: all)")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)} (default: all but gpu)")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 16, 64, 128, 512], metavar="N")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N")
     parser.add_argument("--rounds", type=int, default=9, metavar="N", help="timed runs of each side (default: 9)")
@@ -45,7 +47,7 @@ def main() -> None:
 def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows of every part that is asked for."""
     rows: list[dict[str, Any]] = []
-    parts = args.parts or list(PARTS)
+    parts = args.parts or list(CPU_PARTS)
     ways = ways_that_run(args.against) if set(parts) & set(CASES) else []
     for threads in args.threads:
         for part in parts:
@@ -61,6 +63,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
             rows += race(min(args.rounds, MOST_RACES), threads)
     if "startup" in parts:
         rows += startup(args.rounds)
+    if "gpu" in parts:
+        rows += gpu(args.rounds)
     return rows
 
 

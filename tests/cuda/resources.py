@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from cupy_backends.cuda.libs import nvrtc
-from tinygrad_mnist.kernels.cuda import launch
+from tinygrad_mnist.kernels.cuda import launch, product
 
 TABLE = Path(__file__).parent / "resources.csv"
 ARCHITECTURES = (70, 75, 80, 86, 89, 90, 100, 120)
@@ -30,6 +30,7 @@ class Kernel(NamedTuple):
     file: str
     kernel: str
     dtype: str
+    constants: str
     architecture: int
     registers: int
     shared_bytes: int
@@ -39,6 +40,16 @@ class Kernel(NamedTuple):
 def dtypes(file: str) -> tuple[type, ...]:
     """The types of T that a file is compiled for."""
     return FLOATS + ALSO.get(file, ())
+
+
+def variants(file: str) -> Iterator[tuple[np.dtype, launch.Constants]]:
+    """The types and constants that a file is compiled for."""
+    tiled = '#include "tile.cuh"' in (launch.SOURCES / file).read_text()
+    for dtype in map(np.dtype, dtypes(file)):
+        for tile in product.tiles_for(dtype) if tiled else ():
+            yield dtype, product.constants(*tile)
+        if not tiled:
+            yield dtype, ()
 
 
 def compile_log(source: str, architecture: int) -> str:
@@ -55,8 +66,8 @@ def compile_log(source: str, architecture: int) -> str:
 
 def kernels(file: str, architecture: int) -> Iterator[Kernel]:
     """The rows of a file; RuntimeError for a warning."""
-    for dtype in map(np.dtype, dtypes(file)):
-        log = compile_log(launch.typed_source(file, dtype), architecture)
+    for dtype, constants in variants(file):
+        log = compile_log(launch.typed_source(file, dtype, constants), architecture)
         warnings = [line for line in log.splitlines() if "warning" in line and "deprecated" not in line]
         if warnings:
             raise RuntimeError(f"{file} for {dtype} on sm_{architecture}:\n" + "\n".join(warnings))
@@ -69,6 +80,7 @@ def kernels(file: str, architecture: int) -> Iterator[Kernel]:
                 file,
                 entry.partition("'")[0],
                 str(dtype),
+                " ".join(f"{name}={value}" for name, value in constants),
                 architecture,
                 int(registers[1]),
                 int(shared[1]) if shared else 0,
@@ -80,7 +92,7 @@ def committed() -> list[Kernel]:
     """The rows of resources.csv."""
     with TABLE.open() as f:
         rows = list(csv.reader(f))[1:]
-    return [Kernel(*row[:3], *map(int, row[3:])) for row in rows]  # type: ignore[arg-type]  # a row's length is the table's
+    return [Kernel(*row[:4], *map(int, row[4:])) for row in rows]  # type: ignore[arg-type]  # a row's length is the table's
 
 
 def table(anew: Iterable[str]) -> list[Kernel]:

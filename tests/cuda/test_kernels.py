@@ -12,7 +12,9 @@ from cuda_on_cpu.compiler import SANITIZERS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tinygrad_mnist.kernels import cuda
+from tinygrad_mnist.kernels.cuda import product
 from tinygrad_mnist.kernels.cuda.launch import LaunchError
+from tinygrad_mnist.kernels.cuda.matmul import own_matmul
 
 import tinygrad_mnist as tg
 from tinygrad_mnist import kernels
@@ -73,17 +75,48 @@ def test_im2col(case: tuple[Any, ...]) -> None:
     )
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_convolution_of_more_than_a_tile(dtype: Any) -> None:
-    """Several tiles in each direction, none of them full, and a weight gradient summed in parts."""
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize(
+    ("dtype", "rows", "columns"), [(t, *sizes) for t in DTYPES for sizes in product.tiles_for(np.dtype(t))]
+)
+def test_convolution_in_every_tile(
+    dtype: Any, rows: int, columns: int, parts: int, stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several tiles in each direction, none of them full, with sums that are whole or cut into parts."""
+
+    def plan(size: product.Size, *_: Any) -> product.Plan:
+        blocks = size.products * -(-size.rows // rows) * -(-size.columns // columns) * parts
+        return product.Plan(rows, columns, blocks, parts)
+
+    monkeypatch.setattr(product, "plan", plan)
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((3, 9, 21, 20)).astype(dtype)
-    w = rng.standard_normal((70, 9, 3, 3)).astype(dtype)
-    dy = rng.standard_normal((3, 70, 21, 20)).astype(dtype)
-    geometry = (1, 1), (1, 1), (1, 1), 1
-    assert_same("conv2d", x, w, None, *geometry, terms=81)
-    assert_same("conv2d_input_grad", dy, w, x.shape, *geometry, terms=630)
-    assert_same("conv2d_weight_grad", dy, x, w.shape, *geometry, terms=1260)
+    x, w, b = (rng.standard_normal(shape).astype(dtype) for shape in ((2, 3, 9, 8), (70, 3, 3, 4), (70,)))
+    geometry = (stride, stride), (1, 2), (1, 1), 1
+    y = kernels.conv2d(x, w, b, *geometry)
+    assert_same("conv2d", x, w, b, *geometry, terms=36)
+    assert_same("conv2d_input_grad", y, w, x.shape, *geometry, terms=36 * 70)
+    assert_same("conv2d_weight_grad", y, x, w.shape, *geometry, terms=y.size)
+    if stride == 1:  # lines of four, which are stored at once
+        dy = np.ascontiguousarray(y[..., :8])
+        assert_same("conv2d_weight_grad", dy, x[:, :, :, :7], (70, 3, 3, 4), (1, 1), (1, 2), (1, 1), 1, terms=y.size)
+
+
+def test_a_convolution_with_more_terms_than_a_table_holds() -> None:
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 90, 4, 3), (5, 90, 3, 3)))
+    assert_same("conv2d", x, w, None, (1, 1), (1, 1), (1, 1), 1, terms=810)
+
+
+def test_plans_fill_the_device() -> None:
+    """Whole sums where there are tiles enough, parts where there are not; small tiles for few rows."""
+    float32 = np.dtype(np.float32)
+    large, small = product.Size(64, 300_000, 1, 288), product.Size(64, 128, 1, 9216)
+    assert product.plan(large, float32, 0).parts == 1
+    assert product.plan(large, float32, 0)[:2] == (64, 128)
+    assert product.plan(small, float32, 0).blocks >= 108
+    assert product.plan(product.Size(32, 300_000, 1, 288), float32, 0).rows == 32
+    assert product.plan(product.Size(0, 10, 1, 9), float32, 0).blocks == 0
 
 
 @st.composite
@@ -303,6 +336,26 @@ def test_relu(shape: tuple[int, ...], dtype: Any) -> None:
 def test_matmul(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     rng = np.random.default_rng(0)
     assert_same("matmul", *(rng.standard_normal(shape).astype(np.float32) for shape in shapes), terms=4)
+
+
+@pytest.mark.parametrize("transposed", [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize(
+    "shapes",
+    [((70, 33), (33, 140)), ((2, 3, 4, 5), (3, 5, 6)), ((3, 4, 5), (5, 6)), ((0, 4), (4, 5)), ((3, 0), (0, 2)),
+     ((3, 900), (900, 2))],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_own_matmul(shapes: tuple[tuple[int, ...], ...], transposed: tuple[bool, ...], dtype: Any) -> None:
+    """Our own kernel, which stands in for cuBLAS in CUDA graphs, with the operands in both memory orders."""
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
+    on_device = [
+        cupy.ascontiguousarray(cupy.asarray(a).swapaxes(-1, -2)).swapaxes(-1, -2) if t else cupy.asarray(a)
+        for a, t in zip((x, y), transposed, strict=True)
+    ]
+    got = own_matmul(*on_device)
+    assert close(got.get(), kernels.matmul(x, y), TOLERANCE[np.dtype(dtype)], terms=x.shape[-1])
+    assert got.tobytes() == own_matmul(*on_device).tobytes()
 
 
 @pytest.mark.parametrize("fill", [0, 0.5, [1.0, 2.0, 3.0]])
