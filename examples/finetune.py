@@ -12,8 +12,9 @@ Every draw of labels is given to both networks, with the same steps and batches.
     discriminative  everything, each layer at 0.7 times the learning rate of the layer after it
     scratch         nothing is loaded: only the network from scratch runs
 
-With --unlabelled-steps, the fine-tuned network goes on to learn from all training images without their labels
-(FixMatch, with a mean teacher). With --json, finished runs are kept there, and not repeated after Ctrl-C.
+With --unlabelled-steps, the fine-tuned network goes on to learn from all training images without their labels:
+pseudo-labels spread from the few labels over the graph of the pretrained features' nearest neighbours, or are the
+answers of a mean teacher (--unlabelled fixmatch). With --json, finished runs are kept, and not repeated after Ctrl-C.
 """
 
 import argparse
@@ -66,7 +67,10 @@ def run(count, draw, mode, data, args, results):
         model = train(model, mode, Subset(data["weak"], few), args.steps, args)
     add_result(results, count, draw, mode, model, data, args)
     if mode != "scratch" and args.unlabelled_steps:
-        model = train(model, "full", Subset(data["weak"], few), args.unlabelled_steps, args, data)
+        if args.unlabelled == "fixmatch":
+            model = train(model, "full", Subset(data["weak"], few), args.unlabelled_steps, args, data)
+        else:
+            model = train(model, "full", pseudo_labelled(few, data, args), args.unlabelled_steps, args)
         add_result(results, count, draw, f"{mode} + unlabelled", model, data, args)
     if args.save and (mode != "scratch" or args.mode == "scratch"):
         tg.save(model.state_dict(), args.save, metadata={"model": args.model})
@@ -103,6 +107,24 @@ def train(model, mode, few, steps, args, unlabelled=None):
     loader = DataLoader(few, args.batch_size, sampler=sampler)
     training.fit(model, loader, optimizer, 1, scheduler=scheduler, loss_fn=loss_fn, ema=ema, verbose=args.verbose)
     return ema.module
+
+
+def pseudo_labelled(few, data, args):
+    """Of each class the surest 4/5 of the images that the labels of `few` spread to, with those classes."""
+    if "graph" not in data:  # the same for all draws of labels
+        network = make_model(args, args.mode)
+        features = finetune.cached_features(network, finetune.find_head(network)[1], DataLoader(data["plain"], 500))
+        data["graph"] = finetune.neighbour_graph(features.tensors[0])
+    known = tg.full((len(data["labels"]),), -1)
+    known[few] = tg.tensor([data["labels"][i] for i in few])
+    p = finetune.propagate_labels(data["graph"], known.to(data["graph"].weight.device)).cpu()
+    part, (sureness, classes) = data["weak"], p.max(1)
+    images = copy.copy(part.dataset)
+    images.targets = images.targets.clone()
+    images.targets[part.indices] = classes
+    order, answers = sureness.argsort(descending=True).tolist(), classes.tolist()
+    found = [[i for i in order if answers[i] == label] for label in range(len(args.classes))]
+    return Subset(images, [part.indices[i] for of_class in found for i in of_class[: len(of_class) * 4 // 5]])
 
 
 def train_head(model, few, args):
@@ -156,7 +178,7 @@ def only_classes(dataset, classes):
 
 # ------------------------------------------------------------------------------------------------------------- results
 
-DECISIVE = "weights model classes steps unlabelled_steps batch_size lr threshold seed validation"
+DECISIVE = "weights model classes steps unlabelled unlabelled_steps batch_size lr threshold seed validation"
 
 
 def settings(args):
@@ -267,6 +289,9 @@ parser.add_argument(
 parser.add_argument("--draws", type=cli.number(int, 1), default=3, help="of the labels (default: %(default)s)")
 parser.add_argument("--steps", type=cli.number(int, 1), default=300, help="(default: %(default)s)")
 parser.add_argument("--unlabelled-steps", type=cli.number(int, 0), default=0, help="(default: none)")
+parser.add_argument(
+    "--unlabelled", choices=["pseudo-labels", "fixmatch"], default="pseudo-labels", help="(default: %(default)s)"
+)
 parser.add_argument("--threshold", type=cli.number(float, 0), default=0.95, help="of sureness (default: %(default)s)")
 parser.add_argument("--batch-size", type=cli.number(int, 2), default=64, help="(default: %(default)s)")
 parser.add_argument("--lr", type=cli.number(float, 1e-12), help="the highest (default: 0.002, for a head alone 0.01)")

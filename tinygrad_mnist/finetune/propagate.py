@@ -1,7 +1,7 @@
 """Label propagation: the classes of a few samples spread to the others, from neighbour to neighbour.
 
-Sources: Zhu and Ghahramani, "Learning from labeled and unlabeled data with label propagation", 2002; on learnt features,
-with their weights, Iscen et al., "Label propagation for deep semi-supervised learning",
+Sources: Zhu and Ghahramani, "Learning from labeled and unlabeled data with label propagation", 2002; on learnt
+features, with their weights, Iscen et al., "Label propagation for deep semi-supervised learning",
 https://arxiv.org/abs/1904.04717
 """
 
@@ -33,7 +33,7 @@ def neighbour_graph(features: Tensor, k: int = 10) -> NeighbourGraph:
             f"neighbour_graph: expected features (N, F) and 1 <= k < N, got {tuple(features.shape)} and k={k}"
         )
     xp, x = features.xp, features.detach().array
-    x = x / (xp.linalg.norm(x, axis=1, keepdims=True) + 1e-12)
+    x = x / (xp.sqrt((x * x).sum(1, keepdims=True)) + 1e-12)
     index, weight = xp.empty((N, k), xp.int64), xp.empty((N, k), x.dtype)
     for start in range(0, N, ROWS):
         rows = xp.arange(start, min(start + ROWS, N))
@@ -48,9 +48,9 @@ def neighbour_graph(features: Tensor, k: int = 10) -> NeighbourGraph:
 def propagate_labels(graph: NeighbourGraph, labels: Tensor, steps: int = 100) -> Tensor:
     """Class probabilities (N, classes) of all samples, from `labels` (N,), which are -1 where they are not known.
 
-    At first only the labelled samples have a class. In each step every sample takes the weighted mean of its neighbours'
-    probabilities, and the labelled ones their labels again. In the end, rows are scaled to sum 1; they are 0 for samples
-    that no label has reached.
+    At first only the labelled samples have a class. In each step every sample takes the weighted mean of its
+    neighbours' probabilities, and the labelled ones their labels again. In the end, rows are scaled to sum 1; they are
+    0 for samples that no label has reached.
 
     >>> from tinygrad_mnist import tensor
     >>> x = tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.2], [0.0, 1.0], [0.1, 1.0], [0.2, 1.0]])
