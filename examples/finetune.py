@@ -67,10 +67,9 @@ def run(count, draw, mode, data, args, results):
         model = train(model, mode, Subset(data["weak"], few), args.steps, args)
     add_result(results, count, draw, mode, model, data, args)
     if mode != "scratch" and args.unlabelled_steps:
-        if args.unlabelled == "fixmatch":
-            model = train(model, "full", Subset(data["weak"], few), args.unlabelled_steps, args, data)
-        else:
-            model = train(model, "full", pseudo_labelled(few, data, args), args.unlabelled_steps, args)
+        fixmatch = args.unlabelled == "fixmatch"
+        part = Subset(data["weak"], few) if fixmatch else pseudo_labelled(few, data, args)
+        model = train(model, "full", part, args.unlabelled_steps, args, data if fixmatch else None)
         add_result(results, count, draw, f"{mode} + unlabelled", model, data, args)
     if args.save and (mode != "scratch" or args.mode == "scratch"):
         tg.save(model.state_dict(), args.save, metadata={"model": args.model})
@@ -118,13 +117,10 @@ def pseudo_labelled(few, data, args):
     known = tg.full((len(data["labels"]),), -1)
     known[few] = tg.tensor([data["labels"][i] for i in few])
     p = finetune.propagate_labels(data["graph"], known.to(data["graph"].weight.device)).cpu()
-    part, (sureness, classes) = data["weak"], p.max(1)
-    images = copy.copy(part.dataset)
+    part, images = data["weak"], copy.copy(data["weak"].dataset)
     images.targets = images.targets.clone()
-    images.targets[part.indices] = classes
-    order, answers = sureness.argsort(descending=True).tolist(), classes.tolist()
-    found = [[i for i in order if answers[i] == label] for label in range(len(args.classes))]
-    return Subset(images, [part.indices[i] for of_class in found for i in of_class[: len(of_class) * 4 // 5]])
+    images.targets[part.indices] = p.argmax(1)
+    return Subset(images, [part.indices[i] for i in finetune.surest(p).tolist()])
 
 
 def train_head(model, few, args):
@@ -289,9 +285,7 @@ parser.add_argument(
 parser.add_argument("--draws", type=cli.number(int, 1), default=3, help="of the labels (default: %(default)s)")
 parser.add_argument("--steps", type=cli.number(int, 1), default=300, help="(default: %(default)s)")
 parser.add_argument("--unlabelled-steps", type=cli.number(int, 0), default=0, help="(default: none)")
-parser.add_argument(
-    "--unlabelled", choices=["pseudo-labels", "fixmatch"], default="pseudo-labels", help="(default: %(default)s)"
-)
+parser.add_argument("--unlabelled", choices=["pseudo-labels", "fixmatch"], default="pseudo-labels", help="how")
 parser.add_argument("--threshold", type=cli.number(float, 0), default=0.95, help="of sureness (default: %(default)s)")
 parser.add_argument("--batch-size", type=cli.number(int, 2), default=64, help="(default: %(default)s)")
 parser.add_argument("--lr", type=cli.number(float, 1e-12), help="the highest (default: 0.002, for a head alone 0.01)")

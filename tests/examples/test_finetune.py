@@ -74,9 +74,11 @@ def test_plot_and_runs_that_are_kept(run: Run, encoder: Path, tiny: list, tmp_pa
     assert other.splitlines()[-2:] != out.splitlines()[-2:]
 
 
-def test_unlabelled_images_and_some_classes(run: Run, encoder: Path, tiny: list, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["pseudo-labels", "fixmatch"])
+def test_unlabelled_images_and_some_classes(how: str, run: Run, encoder: Path, tiny: list, tmp_path: Path) -> None:
     flags = ["--weights", encoder, *tiny, "--labels-per-class", 2, "--classes", 5, 7, 8, "--validation"]
-    more = ["--unlabelled-steps", 2, "--threshold", 0, "--json", "r.jsonl", "--save", "out.safetensors"]
+    more = ["--unlabelled", how, "--unlabelled-steps", 2, "--threshold", 0]
+    more += ["--json", "r.jsonl", "--save", "out.safetensors"]
     code, out, err = run("finetune.py", *flags, *more)
     assert (code, err) == (0, "")
     assert "accuracy on the held-out training images" in out

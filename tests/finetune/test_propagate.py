@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tinygrad_mnist as tg
-from tinygrad_mnist.finetune import NeighbourGraph, neighbour_graph, propagate, propagate_labels
+from tinygrad_mnist.finetune import NeighbourGraph, neighbour_graph, propagate, propagate_labels, surest
 
 
 def slow_graph(x: np.ndarray, k: int) -> list[dict[int, float]]:
@@ -76,3 +76,11 @@ def test_labels_that_do_not_fit() -> None:
         propagate_labels(graph, tg.tensor([0, 1, -1]))
     with pytest.raises(ValueError, match="no label is known"):
         propagate_labels(graph, tg.full((4,), -1))
+
+
+def test_the_surest_of_each_class(device: str) -> None:
+    p = tg.tensor([[0.6, 0.4], [0.2, 0.8], [0.9, 0.1], [0.3, 0.7], [0.7, 0.3], [0.0, 1.0]], device=device)
+    assert surest(p, 0.7).tolist() == [2, 4, 5, 1]
+    assert surest(p, 1.0).tolist() == [2, 4, 0, 5, 1, 3]
+    with pytest.raises(ValueError, match="a share above 0, at most 1, got 0"):
+        surest(p, 0)

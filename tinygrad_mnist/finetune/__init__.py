@@ -9,10 +9,11 @@
 from .adapt import adapt_first_conv, cached_features, find_head, replace_head
 from .depth import layers, param_groups, unfreeze_last
 from .freeze import freeze, unfreeze
-from .propagate import NeighbourGraph, neighbour_graph, propagate_labels
+from .propagate import NeighbourGraph, neighbour_graph, propagate_labels, surest
 from .semi import FixMatch
 
 __all__ = [
     "FixMatch", "NeighbourGraph", "adapt_first_conv", "cached_features", "find_head", "freeze", "layers",
-    "neighbour_graph", "param_groups", "propagate_labels", "replace_head", "unfreeze", "unfreeze_last",
+    "neighbour_graph", "param_groups", "propagate_labels", "replace_head", "surest",
+    "unfreeze", "unfreeze_last",
 ]  # fmt: skip

@@ -71,3 +71,19 @@ def propagate_labels(graph: NeighbourGraph, labels: Tensor, steps: int = 100) ->
         p[known] = given[known]
     total = p.sum(1, keepdims=True)
     return wrap(p / xp.where(total > 0, total, 1))
+
+
+def surest(p: Tensor, share: float = 0.8) -> Tensor:
+    """Which samples to take at their word: of each class that is the most probable one in rows of p (N, classes), the
+    `share` whose probability is highest.
+
+    >>> from tinygrad_mnist import tensor
+    >>> surest(tensor([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.4, 0.6]]), 0.5)
+    tensor([0, 2])
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"surest: expected a share above 0, at most 1, got {share}")
+    xp, answers = p.xp, p.array.argmax(1)
+    order = xp.argsort(-p.array.max(1))  # surest first
+    found = [order[answers[order] == label] for label in range(p.shape[1])]
+    return wrap(xp.concatenate([rows[: int(share * len(rows))] for rows in found]))
