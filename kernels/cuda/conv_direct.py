@@ -13,6 +13,7 @@ import cupy as cp
 from ..conv import Pair
 from ..conv_direct import NONE, RELU, RELU_POOL
 from . import conv
+from .bias import bias_grad
 from .pool import max_pool2d, max_pool2d_input_grad
 from .relu import relu_grad
 
@@ -92,7 +93,7 @@ def conv2d_weight_grad(
 
 def conv2d_bias_grad(dy: cp.ndarray, fused: Fused) -> cp.ndarray:
     """See kernels/conv_direct.py."""
-    return fused.before(dy).sum(axis=(0, 2, 3))
+    return bias_grad(fused.before(dy))
 
 
 def conv2d_gradients(

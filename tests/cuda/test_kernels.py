@@ -423,6 +423,35 @@ def test_rows(dtype: Any) -> None:
         assert_same("look_up_rows", images.transpose(0, 2, 1, 3), None, table)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_biases_and_right_answers(dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    for shape in [(5, 3), (0, 3), (70, 33), (2000, 40), (3, 5, 7, 9), (0, 2, 3, 3), (200, 2, 9, 40), (1, 600, 2)]:
+        y = rng.standard_normal(shape).astype(dtype)
+        assert_same("bias_grad", y, terms=1 + y.size // shape[1])
+        if y.ndim == 2:
+            assert_same("add_bias", y, rng.standard_normal(shape[1]).astype(dtype))
+            x = y.round()  # several largest elements in a row
+            x[::5, 1:] = np.nan
+            assert_same("count_correct", x, x.argmax(1) - np.arange(len(x)) % 3 // 2)
+    assert_same("count_correct", np.zeros((4, 2), dtype), np.array([0, 1, -1, 2]))
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 3, 3), (4, 5)])
+def test_half_precision_goes_through_single(shape: tuple[int, ...]) -> None:
+    """The results of a kernel for float32, rounded."""
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float16)
+    y, kept = cuda.dropout(cupy.asarray(x), shape, 0.5, 2.0, 1, 0)
+    assert np.array_equal(y.get(), kernels.dropout(x, shape, 0.5, 2.0, 1, 0)[0])
+    assert np.array_equal(cuda.dropout_kept(cupy.asarray(x), kept, 2.0).get(), y.get())
+    assert cuda.bias_grad(cupy.asarray(x)).dtype == np.float16
+    if x.ndim == 2:
+        labels = cupy.arange(4)
+        assert cuda.count_correct(cupy.asarray(x), labels) == kernels.count_correct(x, labels.get())
+        cuda.add_bias(on_device := cupy.asarray(x), cupy.ones(5, np.float16))
+        assert np.array_equal(on_device.get(), x + np.float16(1))
+
+
 def test_channel_affine() -> None:
     rng = np.random.default_rng(0)
     x, w, b = (rng.standard_normal(shape) for shape in ((2, 3, 4, 5), (3,), (3,)))
@@ -456,7 +485,7 @@ def test_fused_convolution_is_that_of_its_parts(step: int) -> None:
             direct.conv2d_weight_grad(dy, x, w.shape, *geometry, fused)
             == cuda.conv2d_weight_grad(g, x, w.shape, *geometry)
         ).all()
-        assert (direct.conv2d_bias_grad(dy, fused) == g.sum(axis=(0, 2, 3))).all()
+        assert (direct.conv2d_bias_grad(dy, fused) == cuda.bias_grad(g)).all()
 
 
 def test_a_parameter_that_is_not_contiguous_is_updated_too() -> None:

@@ -134,9 +134,12 @@ class RunningMean:
         if outputs is None:
             self._unread.append((loss, None, len(targets)))
             return
-        answers, targets = outputs.argmax(1), targets.to(outputs.device)
-        hits = answers == targets if targets.ndim == 1 else targets.gather(1, answers.reshape(-1, 1))
-        self._unread.append((loss, hits.sum(), len(targets)))
+        targets = targets.to(outputs.device)
+        if targets.ndim == 1:
+            hits = outputs.like(outputs.kernels.count_correct(outputs.array, targets.array))
+        else:
+            hits = targets.gather(1, outputs.argmax(1).reshape(-1, 1)).sum()
+        self._unread.append((loss, hits, len(targets)))
 
     def read(self) -> list[float]:
         """The losses of the batches that were added since the last `read`; now `sums` has them too."""

@@ -1,0 +1,27 @@
+"""What a layer adds to its product, the gradient of that, and how many answers of a classifier are right.
+
+    add_bias:       y[m, o] += b[o]
+    bias_grad:      db[c] = the sum of dy[n, c, ...] over everything but c
+    count_correct:  the number of rows m of x (M, C) whose largest element is at t[m] (the first, if there are several)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def add_bias(y: Array, b: Array) -> None:
+    """y (M, O) is changed in place; b (O,)."""
+    y += b
+
+
+def bias_grad(dy: Array) -> Array:
+    """db (C,) from dy (N, C, ...)."""
+    return dy.sum(axis=(0, *range(2, dy.ndim)))
+
+
+def count_correct(x: Array, t: Array) -> Array:
+    """An int64 number, (), from x (M, C) and integers t (M,). A NaN is larger than everything."""
+    return np.asarray(np.count_nonzero(x.argmax(axis=1) == t), np.int64)

@@ -1,0 +1,27 @@
+"""Biases, their gradients and right answers, against loops."""
+
+import numpy as np
+import pytest
+from tinygrad_mnist.kernels import add_bias, bias_grad, count_correct
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (0, 2), (2, 3, 4, 5), (2, 3, 4)])
+def test_gradient_is_what_the_loop_gives(shape, rng):
+    dy = rng.standard_normal(shape)
+    expected = np.zeros(shape[1])
+    for place in np.ndindex(shape):
+        expected[place[1]] += dy[place]
+    np.testing.assert_allclose(bias_grad(dy), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_add_bias_by_hand():
+    y = np.array([[1.0, 2.0], [3.0, 4.0]])
+    add_bias(y, np.array([10.0, 20.0]))
+    assert y.tolist() == [[11, 22], [13, 24]]
+
+
+def test_right_answers_by_hand():
+    x = np.array([[1.0, 3.0, 2.0], [5.0, 5.0, 4.0], [5.0, 5.0, 4.0], [0.0, np.nan, 9.0], [0.0, np.nan, 9.0]])
+    assert count_correct(x, np.array([1, 0, 1, 1, 2])) == 3
+    assert count_correct(x[:0], np.zeros(0, int)) == 0
+    assert count_correct(x, np.array([1, 0, 1, 1, 2])).dtype == np.int64
