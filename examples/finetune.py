@@ -104,7 +104,7 @@ def train(model, mode, few, steps, args, unlabelled=None):
         )
     sampler = RandomSampler(few, num_samples=steps * args.batch_size)
     loader = DataLoader(few, args.batch_size, sampler=sampler)
-    training.fit(model, loader, optimizer, 1, scheduler=scheduler, loss_fn=loss_fn, ema=ema, verbose=args.verbose)
+    training.fit(model, loader, optimizer, 1, scheduler=scheduler, loss_fn=loss_fn, ema=ema, verbose=False)
     return ema.module
 
 
@@ -131,7 +131,7 @@ def train_head(model, few, args):
     scheduler = optim.lr_scheduler.CosineAnnealingLR(optimizer, args.steps)
     sampler = RandomSampler(features, num_samples=args.steps * args.batch_size)
     loader = DataLoader(features, args.batch_size, sampler=sampler)
-    training.fit(head, loader, optimizer, 1, scheduler=scheduler, verbose=args.verbose)
+    training.fit(head, loader, optimizer, 1, scheduler=scheduler, verbose=False)
 
 
 def load_data(args):
@@ -172,14 +172,10 @@ def only_classes(dataset, classes):
     return [i for i, label in enumerate(labels) if label in number]
 
 
-# ------------------------------------------------------------------------------------------------------------- results
-
-DECISIVE = "weights model classes steps unlabelled unlabelled_steps batch_size lr threshold seed validation"
-
-
 def settings(args):
     """What decides about the accuracy of a run."""
-    return {name: str(getattr(args, name)) for name in DECISIVE.split()}
+    names = "weights model classes steps unlabelled unlabelled_steps batch_size lr threshold seed validation"
+    return {name: str(getattr(args, name)) for name in names.split()}
 
 
 def read_results(args):
@@ -223,7 +219,8 @@ def table(results, args):
     lines = [f"\naccuracy on the {where}, mean ± sd over {args.draws} draws of the labels, %"]
     lines.append(f"{'labels per class':>16}" + "".join(f"{mode:>28}" for mode in modes(args)))
     for count in args.labels_per_class:
-        cells = ["{:.2f} ± {:.2f}".format(*summary(results, count, mode)) for mode in modes(args)]
+        figures = [summary(results, count, mode) for mode in modes(args)]
+        cells = ["{:.2f} ± {:.2f}".format(*pair).removesuffix(" ± nan") for pair in figures]
         lines.append(f"{count:>16}" + "".join(f"{cell:>28}" for cell in cells))
     return "\n".join(lines)
 
@@ -239,9 +236,6 @@ def plot(results, args):
     axes.set(xlabel="labels per class", ylabel="accuracy, %")
     axes.legend()
     pyplot.savefig(args.plot)
-
-
-# --------------------------------------------------------------------------------------------------------------- flags
 
 
 def label_count(text):
@@ -296,7 +290,6 @@ parser.add_argument("--data-dir", type=cli.folder, help="folder with MNIST's fil
 parser.add_argument("--save", type=cli.new_file, metavar="FILE", help="for the weights of the last run")
 parser.add_argument("--plot", type=cli.new_file, metavar="FILE", help="draw accuracy by number of labels there")
 parser.add_argument("--json", type=cli.new_file, metavar="FILE", help="keep finished runs there")
-parser.add_argument("--verbose", action="store_true", help="show the progress of each run")
 
 
 if __name__ == "__main__":

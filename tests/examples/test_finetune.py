@@ -91,6 +91,9 @@ def test_from_scratch_alone(run: Run, tiny: list) -> None:
     code, out, _ = run("finetune.py", "--mode", "scratch", "--model", "lenet5", *tiny, "--labels-per-class", 1)
     assert code == 0
     assert out.splitlines()[-2].split() == ["labels", "per", "class", "scratch"]
+    flags = ["--mode", "scratch", "--model", "lenet5", "--labels-per-class", 1]
+    _, out, _ = run("finetune.py", *flags, *tiny, "--draws", 1)
+    assert "±" not in out.splitlines()[-1]
 
 
 def test_colour_weights_and_torchs_format(run: Run, tiny: list, tmp_path: Path) -> None:
