@@ -25,7 +25,7 @@ def test_the_graph_by_a_loop(
     monkeypatch.setattr(propagate, "ROWS", 5)
     x = rng.normal(size=(12, 4))
     graph = neighbour_graph(tg.tensor(x, device=device), k)
-    index, weight = graph.index.cpu().numpy(), graph.weight.cpu().numpy()
+    index, weight = graph.neighbours.cpu().numpy(), graph.weight.cpu().numpy()
     for i, expected in enumerate(slow_graph(x, k)):
         assert dict(zip(index[i].tolist(), weight[i].tolist(), strict=True)) == pytest.approx(expected, rel=1e-9)
 

@@ -18,7 +18,7 @@ ROWS = 500  # similarities computed at once: ROWS x N
 class NeighbourGraph(NamedTuple):
     """Of each of N samples the k nearest others, and how much they weigh: both (N, k), a row of weights sums to 1."""
 
-    index: Tensor
+    neighbours: Tensor
     weight: Tensor
 
 
@@ -57,7 +57,7 @@ def propagate_labels(graph: NeighbourGraph, labels: Tensor, steps: int = 100) ->
     >>> propagate_labels(neighbour_graph(x, k=2), tensor([0, -1, -1, 1, -1, -1])).argmax(1)
     tensor([0, 0, 0, 1, 1, 1])
     """
-    N = len(graph.index)
+    N = len(graph.neighbours)
     if labels.shape != (N,):
         raise ValueError(f"propagate_labels: expected a label or -1 for each of {N} samples, got {tuple(labels.shape)}")
     xp, y = labels.xp, labels.array
@@ -67,7 +67,7 @@ def propagate_labels(graph: NeighbourGraph, labels: Tensor, steps: int = 100) ->
     given = (y[:, None] == xp.arange(int(y.max()) + 1)).astype(graph.weight.dtype)  # (N, classes)
     p = given
     for _ in range(steps):
-        p = xp.einsum("nk,nkc->nc", graph.weight.array, p[graph.index.array])
+        p = xp.einsum("nk,nkc->nc", graph.weight.array, p[graph.neighbours.array])
         p[known] = given[known]
     total = p.sum(1, keepdims=True)
     return wrap(p / xp.where(total > 0, total, 1))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..tensor import Tensor
 
 
@@ -51,7 +52,7 @@ def linear_probe(known: Any, labels: Any, x: Any, targets: Any, penalty: float =
 
 def _checked(name: str, *given: Tensor) -> list[Any]:
     """The arrays, on the CPU, where such a little work is done soonest."""
-    known, labels, x, targets = arrays = [tensor.detach().cpu().numpy() for tensor in given]
+    known, labels, x, targets = arrays = [backend.CPU.to_device(tensor.array) for tensor in given]
     for rows, classes in ((known, labels), (x, targets)):
         if rows.ndim != 2 or classes.shape != (len(rows),) or not len(rows) or rows.shape[1:] != known.shape[1:]:
             shapes = [array.shape for array in arrays]
