@@ -126,6 +126,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(method: str, data: Path, tmp_path: Pa
 )
 def test_nonsense(flags: list[str], message: str, data: Path, tmp_path: Path) -> None:
     given = flags if "--data-dir" in flags else [*flags, "--data-dir", str(data)]
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(b"damaged")
     code, out, err = run(tmp_path, *given)
     assert (code, out) == (2, "")
     assert message in err
