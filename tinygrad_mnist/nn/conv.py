@@ -115,7 +115,9 @@ class Conv2d(_Conv):
 
         `norm` is the scale and shift of a batch norm that comes between the two: the weights take them in.
         """
-        weight, bias, padding = self.weight, self.bias, self.padding
+        weight: Any = self.weight
+        bias: Any = self.bias
+        padding: int | tuple[int, int] | str = self.padding
         if norm is not None:
             scale, shift = norm
             weight, bias = weight * scale.reshape(-1, 1, 1, 1), shift if bias is None else bias * scale + shift
