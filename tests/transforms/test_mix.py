@@ -93,7 +93,7 @@ def test_soft_labels_are_mixed_and_train(rng: np.random.Generator) -> None:
     close(twice.sum(1), np.ones(N), 1e-6)
     logits = rng.normal(size=(N, 4)).astype("f4")
     expected = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(twice.numpy(force=True)))
-    close(F.cross_entropy(tg.tensor(logits), twice), expected, 1e-6)
+    close(F.cross_entropy(tg.tensor(logits, device=twice.device), twice), expected, 1e-6)
 
 
 def test_the_default_generator_and_seeds(rng: np.random.Generator) -> None:
