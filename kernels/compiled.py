@@ -1,7 +1,7 @@
 """Whether kernels compiled by Numba may be used, and loading them at their first use.
 
 Numba is optional (`pip install 'tinygrad_mnist[fast]'`): without it every kernel runs its NumPy implementation.
-Compiled code is cached on disk, so that only the first run on a machine compiles.
+Compiled code is cached on disk, so that only the first run on a machine compiles, and the first after a change here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import os
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -34,8 +36,25 @@ def _numba_is_installed() -> bool:
 
 
 @functools.cache
+def forget_outdated(folder: Path) -> None:
+    """Delete the cached code in `folder` that is older than a source there.
+
+    Numba compares a function with its own file only, not with those whose functions it calls.
+    """
+    cache = folder / "__pycache__"
+    if not os.access(cache, os.W_OK):
+        return  # then Numba caches elsewhere, by user
+    newest = max(source.stat().st_mtime for source in folder.glob("*.py"))
+    for index in cache.glob("*.nbi"):
+        if index.stat().st_mtime < newest:
+            index.unlink(missing_ok=True)  # another process may have been first
+
+
+@functools.cache
 def _load(name: str) -> ModuleType:
     from numba.core import event
+
+    forget_outdated(Path(__file__).parent)
 
     class Notice(event.Listener):
         said = False

@@ -1,7 +1,6 @@
 """What compiled convolutions do to an image while it is in the cache: the fused step, and the way back through it.
 
-Arrays are channels-last, contiguous float32: x (N, H, W, C), y and dy (N, OH, OW, O). Numba's cache looks at the
-file of a function and not at what that imports: after a change here, delete `kernels/__pycache__`.
+Arrays are channels-last, contiguous float32: x (N, H, W, C), y and dy (N, OH, OW, O).
 """
 
 from __future__ import annotations

@@ -8,9 +8,6 @@ with its MR x NR sums in vector registers; `low_tile` computes LOW_MR rows. Each
 spreads one number of a over a vector for each row, and does MR x NR fused multiply-adds. Compilers do not find this
 by themselves.
 
-Numba's cache looks at the file of a function and not at what that imports: after a change here, delete
-`kernels/__pycache__`.
-
 Design: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication (2008),
 https://doi.org/10.1145/1356052.1356053
 """

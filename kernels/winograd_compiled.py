@@ -15,8 +15,7 @@ whose 16 products sum over the tiles, and the input gradient that in d. The two 
     dd = B ((A dy Aᵀ) ∘ (G g Gᵀ)) Bᵀ, added up where tiles overlap
 
 Tiles are transformed a block at a time, so that all that a block needs stays in
-the cache. Numba's cache looks at the file of a function and not at what that imports: after a change there, delete
-`kernels/__pycache__`.
+the cache.
 
 Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (2015), https://arxiv.org/abs/1509.09308
 """

@@ -111,3 +111,16 @@ def test_tiles_of_other_cpus_give_the_same(tmp_path, fma, lanes):
     direct, winograd = map(float, result.stdout.split())
     assert direct <= 1e-5
     assert winograd <= 1e-5
+
+
+def test_cached_code_older_than_a_source_is_forgotten(tmp_path):
+    """Of any source: a function may call another file's, which Numba does not look at."""
+    cache = tmp_path / "__pycache__"
+    compiled.forget_outdated(tmp_path)  # no cache yet
+    cache.mkdir()
+    for name, seconds in [("a.py", 100), ("b.py", 200), ("__pycache__/a.old.nbi", 150), ("__pycache__/a.new.nbi", 250)]:
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (seconds, seconds))
+    compiled.forget_outdated.cache_clear()
+    compiled.forget_outdated(tmp_path)
+    assert [path.name for path in cache.iterdir()] == ["a.new.nbi"]
