@@ -6,6 +6,8 @@ import heapq
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from . import anomaly
 from .modes import mode, set_grad_enabled, walking
 from .tape import Node, Variable, check_same_device, record, takes_output
@@ -41,7 +43,7 @@ def walk(
         else:
             leaves[key] = to
 
-    with walking(create_graph):
+    with walking(create_graph), np.errstate(all="ignore"):  # as in an op
         for root, seed in zip(roots, seeds, strict=True):
             start = root if root.node is None else root.node
             if route is None or route.leads_on(start):
