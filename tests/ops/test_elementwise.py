@@ -133,3 +133,10 @@ def test_relu_gives_no_gradient_to_what_it_cut_off_even_if_that_is_infinite():
     x = variable(np.array([-1.0, 0.0, 2.0]))
     (g,) = grad(ops.relu(x), x, tg.tensor([np.inf, np.nan, np.inf], dtype=tg.float64))
     np.testing.assert_array_equal(numpy(g), [0.0, 0.0, np.inf])
+
+
+def test_negative_powers_in_a_tensor_of_the_cpu_are_refused():
+    """A GPU gives zeros: to look at the powers there would be to wait for it."""
+    x, y = tg.tensor([2, 3], device="cpu"), tg.tensor([1, -1], device="cpu")
+    with pytest.raises(RuntimeError, match="pow: Integers to negative integer powers are not allowed"):
+        ops.pow(x, y)
