@@ -64,6 +64,11 @@ def run(dtype: Any) -> None:
     cuda.check_index((5, 7), (cp.asarray(rng.integers(-5, 5, 11)),))
     cuda.scatter_sum(cp.asarray(rng.integers(0, 20, 33)), array(33), 23)
 
+    cuda.count_correct(rows, cp.asarray(rng.integers(0, 37, 9)))
+    cuda.add_bias(rows, columns)
+    for gradient in (array(3, 5, 7, 5), array(1100, 37)):  # the sum over images, and one in parts
+        cuda.bias_grad(gradient)
+
     chosen = cp.asarray(rng.integers(-9, 9, 5))
     cuda.take_rows(rows, chosen)
     images = cp.asarray(rng.integers(0, 256, (9, 7, 5, 3), np.uint8))
