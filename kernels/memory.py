@@ -30,10 +30,9 @@ class _Loan:
         arrays = list(waiting.items())
         held = sum(raw.nbytes for _, raw in arrays)
         for key, raw in arrays:
-            if held <= self.kept:
-                break
-            waiting.pop(key, None)
-            held -= raw.nbytes
+            if held > self.kept:
+                waiting.pop(key, None)
+                held -= raw.nbytes
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
