@@ -226,7 +226,7 @@ def optimizers(make: Maker, _: int) -> Iterator[Case]:
         for p in parameters:
             p.grad = torch.zeros_like(p)
         options: dict[str, Any] = {"momentum": 0.9} if states == 1 else {"capturable": make.device == "cuda"}
-        optimizer = theirs(parameters, lr=1e-3, foreach=True, **options)  # type: ignore[operator]
+        optimizer = theirs(parameters, lr=1e-3, foreach=True, **options)  # type: ignore[operator]  # a class by its name
         yield Case(
             name, lambda call=call, lists=lists: call(*lists), lambda o=optimizer: o.step(), [],
             (6.0 if states == 1 else 14.0) * n, (3 + 2 * states) * 4.0 * n,
