@@ -1,9 +1,12 @@
 // Biases and their gradients, and right answers; see bias.py.
 
-// y[i] += b[i % O].
-// Bytes: 2 s n + s O. Operations: n additions.
-extern "C" __global__ void add_bias(T* __restrict__ y, const T* __restrict__ b, int n, int O) {
-  FOR_EACH(i, unsigned(n)) y[i] += b[i % O];
+// y[i] += b[i % O] unless b is null, then y[i] = max(y[i], 0) if `relu`; NaN stays NaN.
+// Bytes: 2 s n + s O. Operations: n additions, n comparisons.
+extern "C" __global__ void add_bias(T* __restrict__ y, const T* __restrict__ b, int n, int O, int relu) {
+  FOR_EACH(i, unsigned(n)) {
+    const Acc value = b ? Acc(y[i]) + Acc(b[i % O]) : Acc(y[i]);
+    y[i] = T(relu && value < Acc(0) ? Acc(0) : value);
+  }
 }
 
 // partial[part, c] = the sum over a part of the N images and all of their `area` pixels of dy. A block takes a

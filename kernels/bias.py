@@ -1,6 +1,6 @@
 """What a layer adds to its product, the gradient of that, and how many answers of a classifier are right.
 
-    add_bias:       y[m, o] += b[o]
+    add_bias:       y[m, o] += b[o], then y = max(y, 0) if asked for
     bias_grad:      db[c] = the sum of dy[n, c, ...] over everything but c
     count_correct:  the number of rows m of x (M, C) whose largest element is at t[m] (the first, if there are several)
 """
@@ -9,12 +9,27 @@ from __future__ import annotations
 
 import numpy as np
 
+from .conv import chunks
+from .parallel import for_blocks
+from .relu import SMALL
+
 Array = np.ndarray
 
 
-def add_bias(y: Array, b: Array) -> None:
-    """y (M, O) is changed in place; b (O,)."""
-    y += b
+def add_bias(y: Array, b: Array | None, relu: bool = False) -> None:
+    """y (M, O) is changed in place; b (O,) or None. NaN stays NaN."""
+
+    def run(start: int, stop: int) -> None:
+        for rows in chunks(start, stop, y.shape[1]):
+            if b is not None:
+                y[rows] += b
+            if relu:
+                np.maximum(y[rows], 0, out=y[rows])
+
+    if y.size < SMALL:
+        run(0, len(y))
+    else:
+        for_blocks(run, len(y))
 
 
 def bias_grad(dy: Array) -> Array:

@@ -14,12 +14,10 @@ COLUMNS = 32  # of a block of column_sums
 ROWS = 512  # of a part of such a sum, at least
 
 
-def add_bias(y: cp.ndarray, b: cp.ndarray) -> None:
+def add_bias(y: cp.ndarray, b: cp.ndarray | None, relu: bool = False) -> None:
     """See kernels/bias.py."""
-    if y.dtype == np.float16:
-        y += b
-    else:
-        launch(FILE, "add_bias", y.dtype, y.size, y, contiguous(b), y.size, y.shape[1])
+    bias = None if b is None else contiguous(b)
+    launch(FILE, "add_bias", y.dtype, y.size, y, bias, y.size, y.shape[1], int(relu))
 
 
 def bias_grad(dy: cp.ndarray) -> cp.ndarray:

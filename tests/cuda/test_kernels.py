@@ -432,6 +432,8 @@ def test_biases_and_right_answers(dtype: Any) -> None:
         y = rng.standard_normal(shape).astype(dtype)
         assert_same("bias_grad", y, terms=1 + y.size // shape[1])
         if y.ndim == 2:
+            for bias in (rng.standard_normal(shape[1]).astype(dtype), None):
+                assert_same("add_bias", y, bias, True)
             assert_same("add_bias", y, rng.standard_normal(shape[1]).astype(dtype))
             x = y.round()  # several largest elements in a row
             x[::5, 1:] = np.nan
@@ -450,7 +452,7 @@ def test_half_precision_goes_through_single(shape: tuple[int, ...]) -> None:
     if x.ndim == 2:
         labels = cupy.arange(4)
         assert cuda.count_correct(cupy.asarray(x), labels) == kernels.count_correct(x, labels.get())
-        cuda.add_bias(on_device := cupy.asarray(x), cupy.ones(5, np.float16))
+        cuda.add_bias(on_device := cupy.asarray(x), cupy.ones(5, np.float16), False)
         assert np.array_equal(on_device.get(), x + np.float16(1))
 
 

@@ -18,6 +18,19 @@ def test_add_bias_by_hand():
     y = np.array([[1.0, 2.0], [3.0, 4.0]])
     add_bias(y, np.array([10.0, 20.0]))
     assert y.tolist() == [[11, 22], [13, 24]]
+    add_bias(y, np.array([-12.0, -23.0]), True)
+    assert y.tolist() == [[0, 0], [1, 1]]
+    y[0, 0], y[0, 1] = np.nan, -5
+    add_bias(y, None, True)
+    np.testing.assert_array_equal(y, [[np.nan, 0], [1, 1]])
+
+
+def test_add_bias_shared_among_threads(rng):
+    """Rows in several pieces."""
+    x, b = rng.standard_normal((300, 1000)), rng.standard_normal(1000)
+    y = x.copy()
+    add_bias(y, b, True)
+    np.testing.assert_array_equal(y, np.maximum(x + b, 0))
 
 
 def test_right_answers_by_hand():

@@ -203,6 +203,23 @@ def test_sequential_fuses_what_follows_a_batch_norm(modules, ops_called):
 
 
 @pytest.mark.parametrize("bias", [False, True])
+def test_sequential_fuses_the_relu_after_a_linear_layer_but_no_pooling(bias, rng):
+    modules = nn.Linear(4, 6, bias=bias), nn.ReLU(), nn.MaxPool2d(2)
+    model = nn.Sequential(*modules)
+    x = tg.tensor(rng.standard_normal((2, 3, 4)).astype(np.float32))
+    together, separate = model(x), modules[2](modules[1](modules[0](x)))
+    close(together, separate, 0)
+    names, node = [], together.node
+    while isinstance(node, autograd.Node):
+        names.append(node.name)
+        node = node.next_functions[0][0]
+    assert "LinearReluBackward0" in names
+    inputs, seed = list(model.parameters()), tg.ones_like(separate)
+    for a, b in zip(*(tg.autograd.grad(y, inputs, seed) for y in (together, separate)), strict=True):
+        close(a, b, 1e-6)
+
+
+@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("tail", [[], [nn.ReLU()], [nn.ReLU(), nn.MaxPool2d(2)], [nn.MaxPool2d(2)]])
 @pytest.mark.parametrize("norm", [{}, {"affine": False}, {"bias": False}])
 def test_sequential_takes_a_batch_norm_in_eval_mode_into_the_weights(norm, tail, bias, rng):
@@ -251,5 +268,7 @@ def test_then_is_checked():
     conv, x = nn.Conv2d(1, 1, 3), tg.ones(1, 1, 3, 3)
     with pytest.raises(ValueError, match="then: expected 'relu', 'relu_pool' or None, got 'tanh'"):
         conv(x, then="tanh")
+    with pytest.raises(ValueError, match="then: expected 'relu' or None, got 'relu_pool'"):
+        nn.Linear(3, 1)(x, then="relu_pool")
     with pytest.raises(RuntimeError, match=r"pooling needs images of at least 2 x 2 pixels, got \(1, 1\)"):
         conv(x, then="relu_pool")

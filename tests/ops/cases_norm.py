@@ -51,6 +51,15 @@ def layer_norm(*shape, affine=True):
     )
 
 
+def linear_relu(*shapes):
+    return case(
+        "linear_relu",
+        *shapes,
+        ours=lambda x, w, b=None: ops.linear_relu(x, w, b),
+        theirs=lambda *inputs: TF.relu(TF.linear(*inputs)),
+    )
+
+
 CASES = [
     *(batch_norm(*shape) for shape in [(4, 2), (3, 2, 5), (2, 3, 2, 3), (1, 2, 2, 1)]),
     batch_norm(3, 2, 2, 2, affine=False),
@@ -79,5 +88,15 @@ CASES = [
     case("linear", (3, 4), (2, 4), (2,)),
     case("linear", (0, 4), (2, 4), (2,)),
     case("linear", normal(4, 3).T, (2, 4), ours=lambda x, w: ops.linear(x, w, None), theirs=TF.linear),
+    linear_relu((3, 4), (2, 4), (2,)),
+    linear_relu((0, 4), (2, 4)),
+    linear_relu((5, 3), (4, 3)),
+    case(
+        "linear_relu",
+        np.array([[1.0, 2.0]]),
+        np.array([[3.0, 4.0], [-3.0, 4.0], [3.0, -4.0]]),
+        np.array([5.0, -6.0, 4.0]),
+        expected=[[16.0, 0.0, 0.0]],
+    ),
     case("linear", np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]), np.array([5.0]), expected=[[16.0]]),
 ]

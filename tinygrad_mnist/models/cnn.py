@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from .. import nn
-from ..nn import functional as F
 from ..tensor import Tensor
 from .weights import load_weights
 
@@ -32,7 +31,7 @@ class CNN(nn.Module):
         x = self.conv1(x, then="relu")  # (N, 32, 26, 26)
         x = self.conv2(x, then="relu_pool")  # (N, 64, 24, 24), pooled to (N, 64, 12, 12)
         x = self.dropout1(x)
-        x = F.relu(self.fc1(x.flatten(1)))  # (N, 128)
+        x = self.fc1(x.flatten(1), then="relu")  # (N, 128)
         return self.fc2(self.dropout2(x))
 
 

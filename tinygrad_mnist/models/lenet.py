@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from .. import nn
-from ..nn import functional as F
 from ..tensor import Tensor
 from .weights import load_weights
 
@@ -30,8 +29,8 @@ class LeNet5(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv1(x, then="relu_pool")  # (N, 6, 14, 14)
         x = self.conv2(x, then="relu_pool")  # (N, 16, 5, 5)
-        x = F.relu(self.fc1(x.flatten(1)))  # (N, 120)
-        x = F.relu(self.fc2(x))  # (N, 84)
+        x = self.fc1(x.flatten(1), then="relu")  # (N, 120)
+        x = self.fc2(x, then="relu")  # (N, 84)
         return self.fc3(x)
 
 

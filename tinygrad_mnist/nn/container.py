@@ -10,6 +10,7 @@ from typing import Any, Self, overload
 from ..tensor import Tensor
 from .activation import ReLU
 from .conv import Conv2d
+from .linear import Linear
 from .module import Module, layout
 from .norm import BatchNorm2d
 from .parameter import Parameter
@@ -77,7 +78,7 @@ def _first(modules: list[Module], input: Any) -> tuple[int, Any]:
     """What the first modules that can be done together make of input, and how many they are."""
     first, steps = modules[0], 1
     options: dict[str, Any] = {}
-    if type(first) in (Conv2d, BatchNorm2d):
+    if type(first) in (Conv2d, BatchNorm2d, Linear):
         together = list(itertools.takewhile(lambda module: not _has_hooks(module), modules[:4]))
         second: Any = together[1] if len(together) > 1 else None
         if type(first) is Conv2d and type(second) is BatchNorm2d and second.num_features == first.out_channels:
@@ -87,7 +88,7 @@ def _first(modules: list[Module], input: Any) -> tuple[int, Any]:
         kinds = [type(module) for module in together[steps:]]
         if together and kinds[:1] == [ReLU]:
             steps, options = steps + 1, {**options, "then": "relu"}
-            if kinds[1:2] == [MaxPool2d] and _is_plain_2x2(together[steps]):
+            if type(first) is not Linear and kinds[1:2] == [MaxPool2d] and _is_plain_2x2(together[steps]):
                 steps, options = steps + 1, {**options, "then": "relu_pool"}
     return steps, first(input, **options)
 
@@ -126,8 +127,8 @@ class Sequential(_Numbered):
     def forward(self, input: Any) -> Any:
         """input through each module in turn.
 
-        Conv2d or BatchNorm2d take a ReLU and a MaxPool2d(2) that follow along in their pass over memory, and a
-        Conv2d the BatchNorm2d after it into its weights when that is in eval mode.
+        Conv2d or BatchNorm2d take a ReLU and a MaxPool2d(2) that follow along in their pass over memory, Linear a
+        ReLU, and a Conv2d the BatchNorm2d after it into its weights when that is in eval mode.
         """
         modules = list(self)
         while modules:

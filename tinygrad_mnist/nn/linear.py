@@ -37,9 +37,9 @@ class Linear(Module):
         """Draw weight and bias anew."""
         init.default_(self.weight, self.bias)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """x wᵀ + b"""
-        return F.linear(input, self.weight, self.bias)
+    def forward(self, input: Tensor, then: str | None = None) -> Tensor:
+        """x wᵀ + b, and what is to follow: see F.linear."""
+        return F.linear(input, self.weight, self.bias, then=then)
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

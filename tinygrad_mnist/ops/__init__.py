@@ -63,7 +63,7 @@ from .index import (
     take_along_dim,
 )
 from .join import cat, chunk, diagonal, flip, pad, repeat, roll, split, stack, tile, tril, triu, unbind
-from .linear import linear
+from .linear import linear, linear_relu
 from .loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -127,8 +127,8 @@ __all__ = [
     "contiguous", "conv2d", "conv2d_input_grad", "conv2d_relu", "conv2d_weight_grad", "cos", "cumprod", "cumsum",
     "diagonal", "div", "dot", "dropout", "dropout_kept", "einsum", "elu", "eq", "erf", "exp", "exp2", "expand",
     "expm1", "flatten", "flip", "floor", "floor_divide", "gather", "ge", "gelu", "getitem", "gt", "index_select",
-    "isfinite", "isinf", "isnan", "layer_norm", "le", "leaky_relu", "lerp", "linear", "log", "log1p", "log2",
-    "log10", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "lt",
+    "isfinite", "isinf", "isnan", "layer_norm", "le", "leaky_relu", "lerp", "linear", "linear_relu", "log", "log1p",
+    "log2", "log10", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "lt",
     "masked", "masked_fill", "masked_select", "matmul", "max", "max_pool2d", "max_pool2d_at",
     "max_pool2d_input_grad", "max_pool2d_with_indices", "max_unpool2d", "maximum", "mean", "mean_cross_entropy",
     "min", "minimum", "mm", "movedim", "mul", "mv", "narrow", "ne", "neg", "nonzero", "norm", "one_hot", "outer",

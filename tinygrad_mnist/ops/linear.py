@@ -1,10 +1,11 @@
-"""The linear map of a layer: matrix product and bias in one op."""
+"""The linear map of a layer: matrix product, bias and perhaps ReLU in one op."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ..autograd import Variable, is_grad_enabled, op
+from .activation import relu_grad
 from .broadcast import sum
 from .matmul import matmul, product
 from .shape import transpose
@@ -16,8 +17,30 @@ def linear(x: Variable, w: Variable, b: Variable | None) -> Any:
     y = product(x, w.like(w.array.T))
     if b is not None:
         x.kernels.add_bias(y, b.array)
+    return y, lambda g: matmul(g, w), lambda g: matmul(transpose(g, 0, 1), x), _bias_grad
 
-    def db(g: Variable) -> Variable:
-        return sum(g, 0) if is_grad_enabled() else g.like(g.kernels.bias_grad(g.array))
 
-    return y, lambda g: matmul(g, w), lambda g: matmul(transpose(g, 0, 1), x), db
+@op
+def linear_relu(x: Variable, w: Variable, b: Variable | None) -> Any:
+    """max(x wᵀ + b, 0): `linear` and `relu` in one pass over the result."""
+    value = product(x, w.like(w.array.T))
+    x.kernels.add_bias(value, None if b is None else b.array, True)
+    last: list = [None, None]  # the g seen last, and the gradient before ReLU for it
+
+    def before(g: Variable, y: Variable) -> Variable:
+        if is_grad_enabled():
+            return relu_grad(g, y)
+        if last[0] is not g:
+            last[:] = g, relu_grad(g, y)
+        return last[1]
+
+    return (
+        value,
+        lambda g, y: matmul(before(g, y), w),
+        lambda g, y: matmul(transpose(before(g, y), 0, 1), x),
+        lambda g, y: _bias_grad(before(g, y)),
+    )
+
+
+def _bias_grad(g: Variable) -> Variable:
+    return sum(g, 0) if is_grad_enabled() else g.like(g.kernels.bias_grad(g.array))

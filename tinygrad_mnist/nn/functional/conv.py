@@ -11,8 +11,8 @@ from .check import Pair, as_images, check_dtype, check_then, like_input, pair
 from .pad import pad
 
 
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """y = x wᵀ + b for x (*, C), w (O, C), b (O,).
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, then: str | None = None) -> Tensor:
+    """y = x wᵀ + b for x (*, C), w (O, C), b (O,); then="relu" does ReLU in the same pass over y.
 
     >>> from tinygrad_mnist import tensor
     >>> linear(tensor([[1.0, 2.0]]), tensor([[3.0, 4.0]]), tensor([5.0]))
@@ -25,10 +25,13 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         hint = "; flatten each image first: x.flatten(1) or nn.Flatten()" if flat else ""
         got = input.shape[-1] if input.ndim else "none"
         raise RuntimeError(f"expected {features} features, got {got} (input {tuple(input.shape)}){hint}")
+    if then not in (None, "relu"):
+        raise ValueError(f"then: expected 'relu' or None, got {then!r}")
+    apply = ops.linear if then is None else ops.linear_relu
     if input.ndim == 2:
-        return ops.linear(input, weight, bias)
+        return apply(input, weight, bias)
     rows = input.reshape(input.array.size // max(features, 1), features)
-    return ops.linear(rows, weight, bias).reshape(*input.shape[:-1], weight.shape[0])
+    return apply(rows, weight, bias).reshape(*input.shape[:-1], weight.shape[0])
 
 
 def conv2d(
