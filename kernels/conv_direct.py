@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from . import compiled, winograd
-from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, empty_result, fill_up, nhwc, offsets, step_of, usable
+from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, empty_result, nhwc, offsets, step_of, usable
 from .memory import empty
-from .parallel import for_blocks
+from .parallel import PRODUCTS, for_blocks
 
 __all__ = [
     "NONE", "RELU", "RELU_POOL", "Fused", "conv2d", "conv2d_gradients", "conv2d_input_grad", "conv2d_weight_grad",
@@ -40,11 +40,11 @@ def conv2d(
     OG, frame = O // groups, (H + 2 * padding[0], W + 2 * padding[1], *padding)
     OH, OW = ((frame[a] - dilation[a] * (w.shape[2 + a] - 1) - 1) // stride[a] + 1 for a in (0, 1))
     row = frame[1] * C
-    pixels = fill_up(offsets((OH, stride[0] * row), (OW, stride[1] * C)), code.MR)
+    pixels = offsets((OH, stride[0] * row), (OW, stride[1] * C), multiple=code.MR)
     taps, run = _taps((KH, KW), C, row, dilation)
     y, choice = empty_result(N, O, OH, OW, step)
-    by_group = np.split(w.transpose(2, 3, 1, 0).reshape(-1, O), groups, axis=1)  # (KH KW C, O/G) each
-    matrices = [_blocks(matrix, code.COLUMNS) for matrix in by_group]
+    columns = w.reshape(groups, OG, C, -1).transpose(0, 3, 2, 1)  # (G, KH KW, C, O/G)
+    matrices = [_blocks(group, code.COLUMNS) for group in columns]
     bias = np.zeros((groups, matrices[0].shape[0] * code.COLUMNS), np.float32)
     if b is not None:
         bias[:, :OG] = b.reshape(groups, OG)
@@ -61,7 +61,7 @@ def conv2d(
             if groups > 1:
                 y[start:stop, ..., outs], choice[start:stop, ..., outs] = part, chosen
 
-    for_blocks(images, N)
+    for_blocks(images, N, N * OH * OW * w.size / PRODUCTS)
     return Fused(step, y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2), (N, O, OH, OW))
 
 
@@ -99,7 +99,7 @@ def _scatter(
     O, CG, KH, KW = w.shape
     OG, frame = O // groups, (H + 2 * padding[0], W + 2 * padding[1], *padding)
     row = frame[1] * CG
-    pixels = fill_up(offsets((size[0] * size[1], OG)), code.MR)
+    pixels = offsets((size[0] * size[1], OG), multiple=code.MR)
     starts = offsets((size[0], stride[0] * row), (size[1], stride[1] * CG))
     taps, run = _taps((KH, KW), CG, row, dilation)
     matrices = [_blocks(part.transpose(0, 2, 3, 1).reshape(OG, -1), code.COLUMNS) for part in np.split(w, groups)]
@@ -113,7 +113,7 @@ def _scatter(
             if groups > 1:
                 dx[start:stop, ..., channels] = part
 
-    for_blocks(images, N)
+    for_blocks(images, N, N * size[0] * size[1] * w.size / PRODUCTS)
 
 
 def _gather(
@@ -140,7 +140,7 @@ def _gather(
             part = _room(dx, start, stop, slice(g * CG, (g + 1) * CG))
             for r, (n_rows, row_taps) in enumerate(rows):
                 for s, (n_columns, column_taps) in enumerate(columns):
-                    pixels = fill_up(offsets((n_rows, width * OG), (n_columns, OG)), code.MR)
+                    pixels = offsets((n_rows, width * OG), (n_columns, OG), multiple=code.MR)
                     taps = np.array(
                         [((i + top) * width + j + left) * OG for _, i in row_taps for _, j in column_taps], np.int64
                     )
@@ -154,7 +154,7 @@ def _gather(
             if groups > 1:
                 dx[start:stop, ..., g * CG : (g + 1) * CG] = part
 
-    for_blocks(images, N)
+    for_blocks(images, N, N * size[0] * size[1] * w.size / PRODUCTS)
 
 
 def conv2d_weight_grad(
@@ -192,7 +192,7 @@ def _weight_and_bias_grad(
     OG, (OH, OW) = O // groups, dy.shape[2:] if fused is None else fused.conv_shape[2:]
     frame = (H + 2 * padding[0], W + 2 * padding[1], *padding)
     row = frame[1] * C
-    patch = fill_up(offsets((KH, dilation[0] * row), (KW, dilation[1] * C), (C, 1)), code.MR)
+    patch = offsets((KH, dilation[0] * row), (KW, dilation[1] * C), (C, 1), multiple=code.MR)
     lines = offsets((OH, stride[0] * row))
     blocks = -(-OG // code.COLUMNS)
 
@@ -205,7 +205,7 @@ def _weight_and_bias_grad(
             code.weight_grad(xg, frame, *gradient, OW, patch, stride[1] * C, lines, OW, dw[g], db[g])
         return dw, db
 
-    parts = for_blocks(images, N)
+    parts = for_blocks(images, N, N * OH * OW * O * C * KH * KW / PRODUCTS)
     dw: Any = sum(dw for dw, _ in parts)
     db: Any = sum(db for _, db in parts)
     dw = dw.transpose(0, 1, 3, 2).reshape(groups, -1, len(patch))[:, :OG, : KH * KW * C]  # (G, O/G, KH KW C)
@@ -238,13 +238,13 @@ def _taps(kernel: Pair, C: int, row: int, dilation: Pair) -> tuple[np.ndarray, i
 
 
 def _blocks(matrix: np.ndarray, columns: int) -> np.ndarray:
-    """matrix (K, O) cut into blocks of columns, zeros where the last is not full: (blocks, K, columns)."""
-    K, O = matrix.shape
-    blocks = np.zeros((-(-O // columns), K, columns), np.float32)
+    """matrix (..., O) cut into blocks of columns, zeros where the last is not full: (blocks, K, columns)."""
+    *rows, O = matrix.shape
+    blocks = np.zeros((-(-O // columns), *rows, columns), np.float32)
     for i, block in enumerate(blocks):
-        part = matrix[:, i * columns : (i + 1) * columns]
-        block[:, : part.shape[1]] = part
-    return blocks
+        part = matrix[..., i * columns : (i + 1) * columns]
+        block[..., : part.shape[-1]] = part
+    return blocks.reshape(len(blocks), -1, columns)
 
 
 def _phase(r: int, size: int, k: int, stride: int, padding: int, dilation: int) -> tuple[int, list[Pair]]:

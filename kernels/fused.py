@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,14 +57,14 @@ def step_of(dy: np.ndarray, fused: Fused | None, start: int, stop: int, channels
     return part, nhwc(fused.y[start:stop, channels]), choice, fused.step
 
 
-def offsets(*axes: tuple[int, int]) -> np.ndarray:
-    """The offsets of all elements of an array whose axes have these (sizes, strides), in row-major order."""
+@functools.lru_cache(256)
+def offsets(*axes: tuple[int, int], multiple: int = 1) -> np.ndarray:
+    """The offsets of all elements of an array whose axes have these (sizes, strides), in row-major order.
+
+    The last is repeated until there are a `multiple` of them: full tiles, the rest of which nobody looks at. The
+    table is kept for the next call, and not to be written to.
+    """
     total = np.zeros(1, np.int64)
     for n, stride in axes:
         total = (total[:, None] + np.arange(n, dtype=np.int64) * stride).ravel()
-    return total
-
-
-def fill_up(table: np.ndarray, multiple: int) -> np.ndarray:
-    """The table, its last entry repeated until its length is a multiple: full tiles, the rest not looked at."""
-    return np.pad(table, (0, -len(table) % multiple), mode="edge")
+    return np.pad(total, (0, -len(total) % multiple), mode="edge")

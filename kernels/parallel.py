@@ -6,16 +6,22 @@ afterwards, and no other library of the process is touched.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import itertools
 import os
+import queue
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+# What one thread does in a nanosecond, roughly, to tell work that is worth sharing from work that is not.
+PRODUCTS = 40  # multiplications and additions of a matrix product
+BYTES = 8  # read or written in a pass over memory
+SMALL = 120_000  # nanoseconds: less is done before another thread has been woken and waited for
 
 
 def _default_threads() -> int:
@@ -35,14 +41,27 @@ class _Workers:
         self.inside = threading.local()  # .block is set in a thread that is running a block
         self.running = 0  # how many callers are inside `for_blocks`
         self.blas_before: list[int] = []
-        self._pool: ThreadPoolExecutor | None = None
+        self.tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self.started = False
 
-    @property
-    def pool(self) -> ThreadPoolExecutor:
+    def start(self) -> None:
         with self.lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.threads - 1, "tinygrad_mnist")
-            return self._pool
+            if not self.started:
+                for i in range(1, self.threads):
+                    threading.Thread(target=self.serve, name=f"tinygrad_mnist_{i}", daemon=True).start()
+                self.started = True
+
+    def serve(self) -> None:
+        """What a thread of ours does: task after task, until it is told to stop."""
+        self.inside.block = True
+        while (task := self.tasks.get()) is not None:
+            task.run()
+            del task  # nothing of it is kept until the next one comes
+
+    def stop(self) -> None:
+        if self.started:
+            for _ in range(1, self.threads):
+                self.tasks.put(None)
 
     def hold_blas(self) -> None:
         with self.lock:
@@ -58,6 +77,35 @@ class _Workers:
             if self.running == 0:
                 for library, threads in zip(_numpy_blas(), self.blas_before, strict=True):
                     library.set_num_threads(threads)
+
+
+class _Task:
+    """A call that another thread makes. Lighter than a Future of the standard library, whose way to a thread and back
+    takes 0.1 ms."""
+
+    def __init__(self, call: Callable[[], Any]):
+        self.call = call
+        self.context = contextvars.copy_context()  # NumPy keeps its errstate there
+        self.error: BaseException | None = None
+        self.ended = threading.Lock()
+        self.ended.acquire()
+
+    def run(self) -> None:
+        try:
+            self.value = self.context.run(self.call)
+        except BaseException as error:
+            self.error = error
+        self.ended.release()
+
+    def wait(self) -> None:
+        with self.ended:
+            pass
+
+    def result(self) -> Any:
+        """What the call returned, or raised."""
+        if self.error is not None:
+            raise self.error
+        return self.value
 
 
 @functools.cache
@@ -84,45 +132,45 @@ def set_num_threads(n: int) -> None:
         raise TypeError(f"set_num_threads: expected an int, got {type(n).__name__}")
     if n < 1:
         raise ValueError(f"set_num_threads: expected at least 1 thread, got {n}")
-    if _workers._pool is not None:
-        _workers._pool.shutdown()
+    _workers.stop()
     _workers = _Workers(n)
     for library in _numpy_blas():
         library.set_num_threads(n)
 
 
-def for_blocks(run: Callable[[int, int], T], n: int) -> list[T]:
+def for_blocks(run: Callable[[int, int], T], n: int, nanoseconds: float = SMALL) -> list[T]:
     """`run(start, stop)` over contiguous blocks of range(n), one per thread; their results in order.
 
-    What a block raises is raised here, once all blocks have ended. Inside a block, `for_blocks` runs on
-    the calling thread alone.
+    One block, if one thread does it all in less than SMALL `nanoseconds`. What a block raises is raised here, once
+    all blocks have ended. Inside a block, `for_blocks` runs on the calling thread alone.
     """
     workers = _workers
-    count = 1 if getattr(workers.inside, "block", False) else min(workers.threads, n)
-    if count <= 1:
+    count = min(workers.threads, n)
+    if count <= 1 or nanoseconds < SMALL or getattr(workers.inside, "block", False):
         return [run(0, n)]
     edges = [n * i // count for i in range(count + 1)]
-
-    def block(start: int, stop: int) -> T:
+    workers.start()
+    others = [_Task(functools.partial(run, *block)) for block in itertools.pairwise(edges[1:])]
+    with one_blas_thread():
+        for task in others:
+            workers.tasks.put(task)
         workers.inside.block = True
         try:
-            return run(start, stop)
+            first = run(0, edges[1])
         finally:
             workers.inside.block = False
+            for task in others:
+                task.wait()
+    return [first, *(task.result() for task in others)]
 
+
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Inside, NumPy's BLAS has one thread; after the last one to leave, as many as it had."""
+    workers = _workers
     workers.hold_blas()
     try:
-        others = [
-            # NumPy keeps its errstate in the context.
-            workers.pool.submit(contextvars.copy_context().run, block, start, stop)
-            for start, stop in itertools.pairwise(edges[1:])
-        ]
-        try:
-            first = block(edges[0], edges[1])
-        finally:
-            for other in others:
-                other.exception()  # waits
-        return [first, *(other.result() for other in others)]
+        yield
     finally:
         workers.release_blas()
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import compiled
-from .fused import NO_CHOICE, NONE, RELU_POOL, Fused, empty_result, fill_up, nhwc, offsets, step_of
+from .fused import NO_CHOICE, NONE, RELU_POOL, Fused, empty_result, nhwc, offsets, step_of
 from .memory import empty
 from .parallel import for_blocks
 
@@ -61,7 +61,7 @@ def conv2d_gradients(
     code, tile = compiled.load("winograd_compiled"), compiled.load("tile")
     O, C = w.shape[:2]
     OH, OW = dy.shape[2:] if fused is None else fused.conv_shape[2:]
-    columns, rows = O + -O % tile.COLUMNS, fill_up(np.arange(C), tile.LOW_MR)
+    columns, rows = O + -O % tile.COLUMNS, offsets((C, 1), multiple=tile.LOW_MR)
     frame, *tables = _tiles((OH, OW), padding, C + -C % tile.LANES, columns)
     u = _kernels(w.transpose(2, 3, 0, 1), tile.COLUMNS)
     dx = empty((len(x), *x.shape[2:], C) if want_dx else (0, 0, 0, 0), np.float32)

@@ -15,9 +15,10 @@ def path(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(params=[1, 2, 3])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Each number of worker threads that the kernels must give the same results with."""
+def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Each number of worker threads that the kernels must give the same results with, however little work there is."""
     before = parallel.get_num_threads()
+    monkeypatch.setattr(parallel, "SMALL", 0)
     parallel.set_num_threads(request.param)
     yield request.param
     parallel.set_num_threads(before)

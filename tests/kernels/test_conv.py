@@ -289,7 +289,7 @@ def test_fused_pooling_chooses_as_max_pool2d_does(rng):
 def test_tables_are_filled_up_for_every_tile_size(lanes_rows_vectors):
     lanes, rows, vectors = lanes_rows_vectors
     for n, columns in itertools.product((1, rows - 1, rows, rows + 1), (1, lanes * vectors, lanes * vectors + 1)):
-        table = fused.fill_up(np.arange(n), rows)
+        table = fused.offsets((n, 1), multiple=rows)
         assert len(table) % rows == 0
         np.testing.assert_array_equal(table[:n], np.arange(n))
         assert set(table[n:]) <= {n - 1}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tinygrad_mnist.kernels import parallel
 
 from tinygrad_mnist import kernels
 
@@ -25,3 +26,18 @@ def test_matmul_is_numpys(x, y, dtype, threads, rng):
 def test_transposed_operands(threads, rng):
     a, b = rng.standard_normal((80, 90)).T, rng.standard_normal((70, 80)).T
     np.testing.assert_allclose(kernels.matmul(a, b), np.einsum("ij,jk->ik", a, b), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("rows", "blocks"), [(800, 1), (80000, 2)])
+def test_a_small_product_is_not_shared(rows, blocks, monkeypatch, rng):
+    """Not among our threads, nor among those of BLAS."""
+    shared, held = [], []
+    real_blocks, real_hold = parallel.for_blocks, parallel.one_blas_thread
+    monkeypatch.setattr(parallel, "for_blocks", lambda run, n: shared.append(n) or real_blocks(run, n))
+    monkeypatch.setattr(parallel, "one_blas_thread", lambda: held.append(1) or real_hold())
+    before = parallel.get_num_threads()
+    parallel.set_num_threads(2)
+    x, y = rng.standard_normal((rows, 8)), rng.standard_normal((8, 60))
+    np.testing.assert_allclose(kernels.matmul(x, y), np.einsum("ij,jk->ik", x, y), rtol=1e-10, atol=1e-10)
+    parallel.set_num_threads(before)
+    assert (len(shared), len(held)) == (blocks - 1, 1)

@@ -34,6 +34,31 @@ def test_blocks_run_on_different_threads_at_the_same_time():
     assert len(set(names)) == 2
 
 
+@pytest.mark.parametrize(("nanoseconds", "blocks"), [(parallel.SMALL - 1, 1), (parallel.SMALL, 2)])
+def test_little_work_is_not_shared(nanoseconds, blocks):
+    before = parallel.get_num_threads()
+    parallel.set_num_threads(2)
+    assert len(parallel.for_blocks(lambda start, stop: None, 10, nanoseconds)) == blocks
+    parallel.set_num_threads(before)
+
+
+def test_threads_are_started_once_and_end_when_others_take_their_place():
+    def ours():
+        return [thread for thread in threading.enumerate() if thread.name.startswith("tinygrad_mnist_")]
+
+    before = parallel.get_num_threads()
+    parallel.set_num_threads(3)
+    others = ours()  # that were told to end, but have not yet
+    for _ in range(2):
+        parallel.for_blocks(lambda start, stop: None, 3)
+    started = [thread for thread in ours() if thread not in others]
+    assert len(started) == 2
+    parallel.set_num_threads(before)
+    for thread in started:
+        thread.join(30)
+        assert not thread.is_alive()
+
+
 def test_inside_a_block_blocks_run_on_the_calling_thread(threads):
     def outer(start, stop):
         return parallel.for_blocks(lambda a, b: threading.get_ident(), 6), threading.get_ident()
