@@ -226,9 +226,9 @@ class _Kernel:
         """Launch on the current stream; struct.error if a number does not fit its parameter."""
         stream = cp.cuda.get_current_stream().ptr
         with self.lock:
-            if self.format is None:
-                self.format = self._prepare(values)
-            self.format.pack_into(self.memory, 0, *values)
+            memory_format = self.format or self._prepare(values)
+            memory_format.pack_into(self.memory, 0, *values)
+            self.format = memory_format  # only now, when these arguments are known to be right
             cp.cuda.driver.launchKernel(
                 self.function.ptr, blocks, 1, 1, threads, 1, 1, 0, stream, ctypes.addressof(self.pointers), 0
             )

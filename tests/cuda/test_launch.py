@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tinygrad_mnist.kernels.cuda import launch as module
 from tinygrad_mnist.kernels.cuda.launch import LaunchError, contiguous, empty, launch
+from tinygrad_mnist.kernels.cuda.optim import sgd
 
 F32 = np.dtype(np.float32)
 
@@ -69,6 +70,9 @@ def test_number_and_struct(x):
         launch("optim.cu", "sgd", F32, 1, 1, 0.1, 0.0, 1.0, 0.0, 0, 0)
     with pytest.raises(LaunchError, match="sgd: argument lr must be a number, got str"):
         launch("optim.cu", "sgd", F32, 1, table, "0.1", 0.0, 1.0, 0.0, 0, 0)
+    p = [cp.ones((), F32)]
+    sgd(p, p, [], 0.5, 0.0, 0.0, 0.0, False, False)  # is not misled by the struct of before, which was too small
+    assert p[0] == 0.5
 
 
 def test_no_work_is_no_launch(counters):
