@@ -19,17 +19,20 @@ Array = np.ndarray
 def add_bias(y: Array, b: Array | None, relu: bool = False) -> None:
     """y (M, O) is changed in place; b (O,) or None. NaN stays NaN."""
 
-    def run(start: int, stop: int) -> None:
+    def run(part: Array) -> None:
+        if b is not None:
+            part += b
+        if relu:
+            np.maximum(part, 0, out=part)
+
+    def block(start: int, stop: int) -> None:
         for rows in chunks(start, stop, y.shape[1]):
-            if b is not None:
-                y[rows] += b
-            if relu:
-                np.maximum(y[rows], 0, out=y[rows])
+            run(y[rows])
 
     if y.size < SMALL:
-        run(0, len(y))
+        run(y)
     else:
-        for_blocks(run, len(y))
+        for_blocks(block, len(y))
 
 
 def bias_grad(dy: Array) -> Array:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from . import compiled, winograd
-from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, empty_result, nhwc, offsets, step_of, usable
+from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, empty_result, in_blocks, nhwc, offsets, step_of, usable
 from .memory import empty
 from .parallel import PRODUCTS, for_blocks
 
@@ -44,7 +44,7 @@ def conv2d(
     taps, run = _taps((KH, KW), C, row, dilation)
     y, choice = empty_result(N, O, OH, OW, step)
     columns = w.reshape(groups, OG, C, -1).transpose(0, 3, 2, 1)  # (G, KH KW, C, O/G)
-    matrices = [_blocks(group, code.COLUMNS) for group in columns]
+    matrices = [in_blocks(group, code.COLUMNS) for group in columns]
     bias = np.zeros((groups, matrices[0].shape[0] * code.COLUMNS), np.float32)
     if b is not None:
         bias[:, :OG] = b.reshape(groups, OG)
@@ -102,7 +102,7 @@ def _scatter(
     pixels = offsets((size[0] * size[1], OG), multiple=code.MR)
     starts = offsets((size[0], stride[0] * row), (size[1], stride[1] * CG))
     taps, run = _taps((KH, KW), CG, row, dilation)
-    matrices = [_blocks(part.transpose(0, 2, 3, 1).reshape(OG, -1), code.COLUMNS) for part in np.split(w, groups)]
+    matrices = [in_blocks(part.transpose(0, 2, 3, 1).reshape(OG, -1), code.COLUMNS) for part in np.split(w, groups)]
 
     def images(start: int, stop: int) -> None:
         for g in range(groups):
@@ -145,7 +145,7 @@ def _gather(
                         [((i + top) * width + j + left) * OG for _, i in row_taps for _, j in column_taps], np.int64
                     )
                     chosen = w[outs][:, :, [tap for tap, _ in row_taps]][..., [tap for tap, _ in column_taps]]
-                    matrix = _blocks(chosen.transpose(2, 3, 0, 1).reshape(-1, CG), code.COLUMNS)
+                    matrix = in_blocks(chosen.transpose(2, 3, 0, 1).reshape(-1, CG), code.COLUMNS)
                     bias = np.zeros(matrix.shape[0] * code.COLUMNS, np.float32)
                     code.conv(
                         *gradient, (height, width, top, left), pixels, 1, taps, OG, matrix, bias,
@@ -235,16 +235,6 @@ def _taps(kernel: Pair, C: int, row: int, dilation: Pair) -> tuple[np.ndarray, i
     if dilation[1] == 1:
         return offsets((kernel[0], dilation[0] * row)), kernel[1] * C
     return offsets((kernel[0], dilation[0] * row), (kernel[1], dilation[1] * C)), C
-
-
-def _blocks(matrix: np.ndarray, columns: int) -> np.ndarray:
-    """matrix (..., O) cut into blocks of columns, zeros where the last is not full: (blocks, K, columns)."""
-    *rows, O = matrix.shape
-    blocks = np.zeros((-(-O // columns), *rows, columns), np.float32)
-    for i, block in enumerate(blocks):
-        part = matrix[..., i * columns : (i + 1) * columns]
-        block[..., : part.shape[-1]] = part
-    return blocks.reshape(len(blocks), -1, columns)
 
 
 def _phase(r: int, size: int, k: int, stride: int, padding: int, dilation: int) -> tuple[int, list[Pair]]:

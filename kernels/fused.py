@@ -28,8 +28,10 @@ ALL = slice(None)
 
 def usable(*arrays: np.ndarray) -> bool:
     """Whether the arrays are float32 and not empty, and compiled kernels may be used."""
-    fits = all(a.dtype == np.float32 and a.size for a in arrays)
-    return fits and compiled.load("conv_compiled") is not None
+    for a in arrays:
+        if a.dtype != np.float32 or not a.size:
+            return False
+    return compiled.load("conv_compiled") is not None
 
 
 def empty_result(N: int, O: int, OH: int, OW: int, step: int) -> tuple[np.ndarray, np.ndarray]:
@@ -68,3 +70,13 @@ def offsets(*axes: tuple[int, int], multiple: int = 1) -> np.ndarray:
     for n, stride in axes:
         total = (total[:, None] + np.arange(n, dtype=np.int64) * stride).ravel()
     return np.pad(total, (0, -len(total) % multiple), mode="edge")
+
+
+def in_blocks(matrix: np.ndarray, columns: int) -> np.ndarray:
+    """matrix (..., O) cut into blocks of columns, zeros where the last is not full: (blocks, K, columns)."""
+    *rows, O = matrix.shape
+    blocks = np.zeros((-(-O // columns), *rows, columns), np.float32)
+    for i, block in enumerate(blocks):
+        part = matrix[..., i * columns : (i + 1) * columns]
+        block[..., : part.shape[-1]] = part
+    return blocks.reshape(len(blocks), -1, columns)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import compiled
-from .fused import NO_CHOICE, NONE, RELU_POOL, Fused, empty_result, nhwc, offsets, step_of
+from .fused import NO_CHOICE, NONE, RELU_POOL, Fused, empty_result, in_blocks, nhwc, offsets, step_of
 from .memory import empty
 from .parallel import for_blocks
 
@@ -103,10 +103,10 @@ def _convolve(
 
 def _kernels(w: np.ndarray, columns: int) -> np.ndarray:
     """G w Gᵀ of w (3, 3, K, M) in blocks of columns, zeros where the last is not full: (16, blocks, K, columns)."""
-    K, M = w.shape[2:]
-    u = np.zeros((16, K, M + -M % columns), np.float32)
-    u[..., :M] = (GG @ w.reshape(9, -1)).reshape(16, K, M)
-    return np.ascontiguousarray(u.reshape(16, K, -1, columns).transpose(0, 2, 1, 3))
+    g = in_blocks(w.reshape(9, *w.shape[2:]), columns)  # (blocks, 9 K, columns)
+    u = np.empty((16, len(g), g.shape[1] // 9, columns), np.float32)
+    np.matmul(GG, g.reshape(len(g), 9, -1), out=u.reshape(16, len(g), -1).transpose(1, 0, 2))
+    return u
 
 
 def _tiles(size: Pair, padding: Pair, channels: int, columns: int) -> tuple[Any, ...]:

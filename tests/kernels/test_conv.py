@@ -293,5 +293,5 @@ def test_tables_are_filled_up_for_every_tile_size(lanes_rows_vectors):
         assert len(table) % rows == 0
         np.testing.assert_array_equal(table[:n], np.arange(n))
         assert set(table[n:]) <= {n - 1}
-        blocks = conv_direct._blocks(np.ones((3, columns), np.float32), lanes * vectors)
+        blocks = fused.in_blocks(np.ones((3, columns), np.float32), lanes * vectors)
         assert blocks.sum() == 3 * columns

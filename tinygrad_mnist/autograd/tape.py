@@ -103,7 +103,7 @@ class Variable:
     @property
     def kernels(self) -> Any:
         """The kernels of this array's device."""
-        return of(self.array).kernels
+        return (CPU if type(self.array) is np.ndarray else of(self.array)).kernels
 
     @property
     def device(self) -> Device:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, overload
@@ -74,31 +73,30 @@ class _Numbered(Module):
         return module
 
 
-def _first(modules: list[Module], input: Any) -> tuple[int, Any]:
+def _first(modules: list[Any], input: Any) -> tuple[int, Any]:
     """What the first modules that can be done together make of input, and how many they are."""
-    first, steps = modules[0], 1
+    first: Any = modules[0]
+    steps = 1
     options: dict[str, Any] = {}
     if type(first) in (Conv2d, BatchNorm2d, Linear):
-        together = list(itertools.takewhile(lambda module: not _has_hooks(module), modules[:4]))
-        second: Any = together[1] if len(together) > 1 else None
-        if type(first) is Conv2d and type(second) is BatchNorm2d and second.num_features == first.out_channels:
-            norm = second.scale_and_shift()
+        kinds: list[type] = []  # up to the first module that has hooks
+        for module in modules[:4]:
+            if module._forward_hooks or module._forward_pre_hooks:
+                break
+            kinds.append(type(module))
+        if kinds[:2] == [Conv2d, BatchNorm2d] and modules[1].num_features == first.out_channels:
+            norm = modules[1].scale_and_shift()
             if norm is not None:
                 steps, options = 2, {"norm": norm}
-        kinds = [type(module) for module in together[steps:]]
-        if together and kinds[:1] == [ReLU]:
-            steps, options = steps + 1, {**options, "then": "relu"}
-            if type(first) is not Linear and kinds[1:2] == [MaxPool2d] and _is_plain_2x2(together[steps]):
-                steps, options = steps + 1, {**options, "then": "relu_pool"}
+        if kinds[steps : steps + 1] == [ReLU]:
+            steps, options["then"] = steps + 1, "relu"
+            if type(first) is not Linear and kinds[steps : steps + 1] == [MaxPool2d] and _is_plain_2x2(modules[steps]):
+                steps, options["then"] = steps + 1, "relu_pool"
     return steps, first(input, **options)
 
 
-def _has_hooks(module: Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
-
-
 def _is_plain_2x2(pool: Any) -> bool:
-    two = all(size in (2, (2, 2)) for size in (pool.kernel_size, pool.stride))
+    two = pool.kernel_size in (2, (2, 2)) and pool.stride in (2, (2, 2))
     plain = pool.padding in (0, (0, 0)) and pool.dilation in (1, (1, 1)) and not pool.ceil_mode
     return two and plain and not pool.return_indices
 

@@ -72,9 +72,10 @@ class Registry:
         self._register(target, name, value)
 
     def __getattr__(self, name: str) -> Any:
+        own = self.__dict__
         for store in _STORES:
-            if name in self.__dict__.get(store, ()):
-                return self.__dict__[store][name]
+            if name in own.get(store, ()):
+                return own[store][name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:

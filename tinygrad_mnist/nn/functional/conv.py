@@ -59,17 +59,18 @@ def conv2d(
     """
     x = as_images(input, weight, bias)
     steps, dilations = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
-    _check_weight(weight, bias, groups, weight.shape[0] if weight.ndim else 0)
-    _check_channels(input, x.shape[1], weight.shape[1] * groups)
-    kernel = weight.shape[2], weight.shape[3]
+    _check_weight(weight, bias, groups, weight.array.shape[0] if weight.ndim else 0)
+    _, CG, *kernel = weight.array.shape
+    _check_channels(input, x.array.shape[1], CG * groups)
     if isinstance(padding, str):
         before, extra = _string_padding(padding, kernel, steps, dilations)
         if any(extra):
             x = pad(x, (0, extra[1], 0, extra[0]))
     else:
         before = pair(padding, "padding")
-    padded = x.shape[2] + 2 * before[0], x.shape[3] + 2 * before[1]
-    reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True))
+    H, W = x.array.shape[2:]
+    padded = H + 2 * before[0], W + 2 * before[1]
+    reach = dilations[0] * (kernel[0] - 1) + 1, dilations[1] * (kernel[1] - 1) + 1
     if reach[0] > padded[0] or reach[1] > padded[1]:
         raise RuntimeError(
             f"the kernel covers {reach} pixels but the padded input has only {padded} (input {tuple(input.shape)}); "
@@ -78,7 +79,7 @@ def conv2d(
     geometry = steps, before, dilations, groups
     if then is None:
         return like_input(ops.conv2d(x, weight, bias, *geometry), input)
-    check_then(then, tuple((p - r) // s + 1 for p, r, s in zip(padded, reach, steps, strict=True)))
+    check_then(then, ((padded[0] - reach[0]) // steps[0] + 1, (padded[1] - reach[1]) // steps[1] + 1))
     return like_input(ops.conv2d_relu(x, weight, bias, *geometry, then == "relu_pool"), input)
 
 
@@ -130,11 +131,11 @@ def _string_padding(padding: str, kernel: Pair, stride: Pair, dilation: Pair) ->
 def _check_weight(weight: Tensor, bias: Tensor | None, groups: int, out_channels: int) -> None:
     if weight.ndim != 4:
         raise RuntimeError(f"expected a 4-d weight, got {tuple(weight.shape)}")
-    if groups < 1 or weight.shape[0] % groups:
+    if groups < 1 or weight.array.shape[0] % groups:
         raise RuntimeError(
             f"groups must be positive and divide the weight's first size, got groups={groups} and {tuple(weight.shape)}"
         )
-    if bias is not None and bias.shape != (out_channels,):
+    if bias is not None and bias.array.shape != (out_channels,):
         raise RuntimeError(f"expected a bias of shape ({out_channels},), got {tuple(bias.shape)}")
 
 
