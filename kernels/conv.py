@@ -25,7 +25,7 @@ from .parallel import for_blocks
 
 Pair = tuple[int, int]
 
-PATCHES_IN_CACHE = 2**18  # numbers: 1 MiB of float32, half of a common L2
+IN_CACHE = 2**18  # numbers of patches and pixels together: 1 MiB of float32, half of a common L2
 
 
 def out_size(size: int, k: int, stride: int, padding: int, dilation: int) -> int:
@@ -76,8 +76,8 @@ def col2im(cols: np.ndarray, x_shape: tuple[int, ...], stride: Pair, padding: Pa
 
 
 def chunk_size(numbers_per_image: int) -> int:
-    """How many images have their patches in the cache together: at least one."""
-    return max(1, PATCHES_IN_CACHE // max(1, numbers_per_image))
+    """How many images go into the cache together: at least one."""
+    return max(1, IN_CACHE // max(1, numbers_per_image))
 
 
 def chunks(start: int, stop: int, numbers_per_image: int) -> Iterator[slice]:
@@ -87,22 +87,30 @@ def chunks(start: int, stop: int, numbers_per_image: int) -> Iterator[slice]:
         yield slice(n, min(n + step, stop))
 
 
+def _room_for_patches(n: int, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Memory for the patches of n images, (n, OH, OW, KH, KW, C), in the order in which they are copied fastest."""
+    if shape[-1] > 1:
+        return np.empty((n, *shape), dtype)
+    OH, OW, KH, KW, C = shape
+    return np.empty((KH, KW, C, n, OH, OW), dtype).transpose(3, 4, 5, 0, 1, 2)  # rows of an image are longer
+
+
 def conv2d(
     x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> np.ndarray:
     """y (N, O, OH, OW) from x (N, C, H, W), w (O, C/G, KH, KW) and b (O,) or None."""
-    if conv_direct.usable(x, w):
+    if conv_direct.usable(x, w, w.shape, stride, padding, dilation, groups):
         return conv_direct.conv2d(x, w, b, stride, padding, dilation, groups).y
     N = x.shape[0]
     O, CG, KH, KW = w.shape
     OG, K = O // groups, KH * KW * CG
     OH, OW = _out_sizes(x, (KH, KW), stride, padding, dilation)
-    y = np.empty((N, OH * OW, O), x.dtype)
+    y = memory.empty((N, OH * OW, O), x.dtype)
     matrices = w.reshape(groups, OG, CG, KH, KW).transpose(0, 3, 4, 2, 1).reshape(groups, K, OG)
 
     def run(start: int, stop: int) -> None:
-        room = np.empty((chunk_size(OH * OW * K), OH, OW, KH, KW, CG), x.dtype)
-        for images in chunks(start, stop, OH * OW * K):
+        room = _room_for_patches(chunk_size(OH * OW * (K + O)), (OH, OW, KH, KW, CG), x.dtype)
+        for images in chunks(start, stop, OH * OW * (K + O)):
             pixels = y[images].reshape(-1, O)
             for g in range(groups):
                 part = x[images, g * CG : (g + 1) * CG]
@@ -120,7 +128,7 @@ def conv2d_input_grad(
     dy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> np.ndarray:
     """dx (N, C, H, W): the adjoint of conv2d in x, which is also the transposed convolution."""
-    if conv_direct.usable(dy, w):
+    if conv_direct.usable(dy, w, w.shape, stride, padding, dilation, groups):
         return conv_direct.conv2d_input_grad(dy, w, x_shape, stride, padding, dilation, groups)
     N, C, H, W = x_shape
     O, CG, KH, KW = w.shape
@@ -150,7 +158,7 @@ def conv2d_weight_grad(
     dy: np.ndarray, x: np.ndarray, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> np.ndarray:
     """dw (O, C/G, KH, KW): the adjoint of conv2d in w."""
-    if conv_direct.usable(dy, x):
+    if conv_direct.usable(dy, x, w_shape, stride, padding, dilation, groups):
         return conv_direct.conv2d_weight_grad(dy, x, w_shape, stride, padding, dilation, groups)
     O, CG, KH, KW = w_shape
     OG, K = O // groups, KH * KW * CG
@@ -159,8 +167,8 @@ def conv2d_weight_grad(
 
     def run(start: int, stop: int) -> np.ndarray:
         dw = np.zeros((groups, K, OG), dy.dtype)
-        room = np.empty((chunk_size(OH * OW * K), OH, OW, KH, KW, CG), x.dtype)
-        for images in chunks(start, stop, OH * OW * K):
+        room = _room_for_patches(chunk_size(OH * OW * (K + O)), (OH, OW, KH, KW, CG), x.dtype)
+        for images in chunks(start, stop, OH * OW * (K + O)):
             for g in range(groups):
                 part = x[images, g * CG : (g + 1) * CG]
                 cols = room[: len(part)]

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from . import compiled, winograd
-from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, empty_result, in_blocks, nhwc, offsets, step_of, usable
+from . import compiled, winograd, winograd_numpy
+from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, empty_result, in_blocks, nhwc, offsets, step_of
+from .fused import usable as compiled_usable
 from .memory import empty
 from .parallel import PRODUCTS, for_blocks
 
@@ -25,6 +26,14 @@ __all__ = [
 Pair = tuple[int, int]
 
 SCATTER = 1.2  # adding patches up costs so much more than the products that make them
+
+
+def usable(
+    x: np.ndarray, y: np.ndarray, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> bool:
+    """Whether a convolution or gradient of these two arrays is done here: float32, compiled or by Winograd's tiles."""
+    by_tiles = winograd.suits(w_shape, stride, padding, dilation, groups) and winograd_numpy.pays(w_shape)
+    return compiled_usable(x, y) or (by_tiles and x.dtype == y.dtype == np.float32 and x.size > 0 < y.size)
 
 
 def conv2d(
@@ -174,10 +183,10 @@ def conv2d_gradients(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:  # fmt: skip
     """dx, dw and db from the gradient at the fused step's result; `wanted` says whether dx is, and whether dw or db."""
     want_dx, want_dw = wanted
-    dy = nhwc(dy).transpose(0, 3, 1, 2)
     geometry = stride, padding, dilation, groups
     if want_dw and winograd.suits(w.shape, *geometry):
         return winograd.conv2d_gradients(dy, x, w, padding, fused, want_dx)
+    dy = nhwc(dy).transpose(0, 3, 1, 2)
     dx = conv2d_input_grad(dy, w, x.shape, *geometry, fused) if want_dx else None
     return (dx, *(_weight_and_bias_grad(dy, x, w.shape, *geometry, fused) if want_dw else (None, None)))
 

@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from . import compiled
+from . import compiled, winograd_numpy
 from .fused import NO_CHOICE, NONE, RELU_POOL, Fused, empty_result, in_blocks, nhwc, offsets, step_of
 from .memory import empty
 from .parallel import for_blocks
+from .winograd_numpy import GG
 
 Pair = tuple[int, int]
 
-G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
-GG = np.kron(G, G)  # (16, 9): G g Gᵀ for g as a vector
 CHANNELS = 16  # with fewer, the transforms cost more than the products that they save
 GROUP = 144  # tiles: images are taken together until they have so many
 
@@ -30,12 +29,15 @@ def suits(w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair,
 
 
 def fits(x_shape: tuple[int, ...], size: tuple[int, ...], padding: Pair) -> bool:
-    """Whether a gradient of `size` pixels covers every place that the kernel has in x."""
-    return size == (x_shape[2] + 2 * padding[0] - 2, x_shape[3] + 2 * padding[1] - 2)
+    """Whether a gradient of `size` pixels covers every place that the kernel has in x, or need not."""
+    full = x_shape[2] + 2 * padding[0] - 2, x_shape[3] + 2 * padding[1] - 2
+    return size == full or compiled.load("winograd_compiled") is None
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, padding: Pair, step: int = NONE) -> Fused:
     """y (N, O, OH, OW) from x (N, C, H, W), w (O, C, 3, 3) and b (O,) or None; then `step`."""
+    if compiled.load("winograd_compiled") is None:
+        return winograd_numpy.conv2d(x, w, b, padding, step)
     N, _, H, W = x.shape
     OH, OW = H + 2 * padding[0] - 2, W + 2 * padding[1] - 2
     y, choice = empty_result(N, len(w), OH, OW, step)
@@ -47,6 +49,9 @@ def conv2d_input_grad(
     dy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...], padding: Pair, fused: Fused | None
 ) -> np.ndarray:
     """dx (N, C, H, W): dy convolved with the kernel turned round."""
+    if compiled.load("winograd_compiled") is None:
+        no_x = np.broadcast_to(np.float32(0), x_shape)
+        return winograd_numpy.conv2d_gradients(dy, no_x, w, padding, fused, (True, False))[0]
     N, C, H, W = x_shape
     dx = empty((N, H, W, C), np.float32)
     turned = w[..., ::-1, ::-1].transpose(1, 0, 2, 3)
@@ -59,6 +64,9 @@ def conv2d_gradients(
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """dx (N, C, H, W) if it is wanted, dw (O, C, 3, 3) and db (O,) in one pass over dy."""
     code, tile = compiled.load("winograd_compiled"), compiled.load("tile")
+    if code is None:
+        gradients = winograd_numpy.conv2d_gradients(dy, x, w, padding, fused, (want_dx, True))
+        return gradients if want_dx else (None, *gradients[1:])
     O, C = w.shape[:2]
     OH, OW = dy.shape[2:] if fused is None else fused.conv_shape[2:]
     columns, rows = O + -O % tile.COLUMNS, offsets((C, 1), multiple=tile.LOW_MR)

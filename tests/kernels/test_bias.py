@@ -14,6 +14,16 @@ def test_gradient_is_what_the_loop_gives(shape, rng):
     np.testing.assert_allclose(bias_grad(dy), expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gradient_of_many_pixels_is_the_sum_in_every_layout(dtype, threads, rng):
+    dy = rng.standard_normal((70, 20, 16, 3)).astype(dtype).transpose(0, 3, 1, 2)
+    for layout in (dy, np.ascontiguousarray(dy), dy[:, ::-1]):
+        expected = layout.sum((0, 2, 3), dtype=np.float64)
+        got = bias_grad(layout)
+        assert got.dtype == dtype
+        np.testing.assert_allclose(got, expected, rtol=0, atol=22_400 * np.finfo(dtype).eps)  # a rounding a term
+
+
 def test_add_bias_by_hand():
     y = np.array([[1.0, 2.0], [3.0, 4.0]])
     add_bias(y, np.array([10.0, 20.0]))

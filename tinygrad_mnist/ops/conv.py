@@ -35,7 +35,7 @@ def conv2d(
         x.kernels.conv2d(x.array, w.array, _array(b), *geometry),
         lambda g: conv2d_input_grad(g, w, x_shape, *geometry),
         lambda g: conv2d_weight_grad(g, x, w_shape, *geometry),
-        lambda g: sum(g, (0, 2, 3)),
+        lambda g: sum(g, (0, 2, 3)) if is_grad_enabled() else g.like(g.kernels.bias_grad(g.array)),
     )
 
 
@@ -73,7 +73,7 @@ def conv2d_relu(
     """relu(conv2d(x, w, b)), and its largest elements in squares of 2 x 2 pixels if `pool`."""
     geometry = stride, padding, dilation, groups
     direct = getattr(x.kernels, "conv_direct", None)
-    if direct is not None and direct.usable(x.array, w.array):
+    if direct is not None and direct.usable(x.array, w.array, w.shape, *geometry):
         return _fused_conv2d_relu(x, w, b, *geometry, pool)
     y = relu(conv2d(x, w, b, *geometry))
     return max_pool2d(y, (2, 2), (2, 2), (0, 0), (1, 1)) if pool else y
@@ -96,7 +96,7 @@ def _fused_conv2d_relu(
         return max_pool2d_input_grad(g, index, fused.conv_shape, (2, 2), (2, 2), (0, 0), (1, 1))
 
     def separately(g: Variable) -> bool:
-        return is_grad_enabled() or not direct.usable(g.array)
+        return is_grad_enabled() or not direct.usable(g.array, w.array, w_shape, *geometry)
 
     wanted = x.requires_grad, w.requires_grad or (b is not None and b.requires_grad)
     ready: dict[str, Any] = {}  # gradients not asked for yet, of the g that they were computed from
