@@ -167,7 +167,7 @@ def step_works(batch: int, device: str = "cuda") -> dict[str, Work]:
 
     import tinygrad_mnist as tg
     from tinygrad_mnist import nn, optim
-    from tinygrad_mnist.training import train_step
+    from tinygrad_mnist.training import GraphedStep, train_step
 
     from .steps import cnn
 
@@ -183,7 +183,11 @@ def step_works(batch: int, device: str = "cuda") -> dict[str, Work]:
         torch.nn.functional.cross_entropy(theirs(tx), tt).backward()
         their_optimizer.step()
 
-    works: dict[str, Work] = {"ours": lambda: train_step(ours, our_optimizer, inputs, targets), "torch": their_step}
+    works: dict[str, Work] = {"ours": lambda: train_step(ours, our_optimizer, inputs, targets)}
+    if device == "cuda":
+        graphed = GraphedStep(ours, our_optimizer)
+        works["ours_graphed"] = lambda: graphed(inputs, targets)
+    works["torch"] = their_step
     if device == "cuda":
         works["torch_graphed"] = their_graph(their_step, calls=1)
     return works

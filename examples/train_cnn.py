@@ -37,6 +37,7 @@ def train(model, loader, args, history, checkpoints):
         checkpoints=checkpoints,
         resume=None if args.resume is None else checkpoints.state(args.resume),
         settings={name: getattr(args, name) for name in decisive},
+        graph=args.graph,
     )
 
 
@@ -102,6 +103,7 @@ parser = argparse.ArgumentParser(
 # The defaults are the best of ten settings by their loss on the last 5,000 training images, held out for that; the test
 # images chose nothing.
 parser.add_argument("--backend", choices=["numpy", "cupy"], default="numpy", help="where to compute (default: numpy)")
+parser.add_argument("--graph", action="store_true", help="with cupy: launch each step as one CUDA graph")
 parser.add_argument("--epochs", type=cli.number(int, 1), default=2, help="(default: %(default)s)")
 parser.add_argument("--batch-size", type=cli.number(int, 1), default=64, help="(default: %(default)s)")
 parser.add_argument("--test-batch-size", type=cli.number(int, 1), default=1000, help="(default: %(default)s)")
@@ -125,6 +127,8 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     if arguments.dry_run and arguments.resume is not None:
         parser.error("argument --resume: not with --dry-run")
+    if arguments.graph and arguments.backend != "cupy":
+        parser.error("argument --graph: only with --backend cupy")
     try:
         main(arguments)
     except KeyboardInterrupt:  # while loading, or while saying how to go on

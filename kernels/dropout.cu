@@ -5,7 +5,9 @@
 // eight elements: with a draw for each, all words of one block.
 // Bytes: 2 s n + n / shared. Operations: n multiplications, and about 40 n integer ones for the words.
 extern "C" __global__ void dropout(const T* __restrict__ x, T* __restrict__ y, bool* __restrict__ kept, int n, int shared,
-                                   T scale, long long threshold, unsigned long long key, unsigned long long block) {
+                                   T scale, long long threshold, unsigned long long key, unsigned long long block,
+                                   const unsigned long long* __restrict__ moved) {
+  block = first_block(block, moved);
   FOR_EACH(eight, (unsigned(n) + 7) / 8) {
     const unsigned first = eight * 8, end = min(first + 8, unsigned(n));
     unsigned made = first / shared / 8;

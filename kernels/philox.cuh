@@ -9,6 +9,12 @@ __device__ __forceinline__ unsigned word32(const Words& w, int i) { return unsig
 // A number in [0, 1) with 53 random bits.
 __device__ __forceinline__ double uniform(unsigned long long word) { return (word >> 11) * 0x1p-53; }
 
+// The block to draw from: in a CUDA graph, whose kernels have the same arguments each time, `moved` (else null) says by
+// how many blocks the stream has moved on.
+__device__ __forceinline__ unsigned long long first_block(unsigned long long block, const unsigned long long* moved) {
+  return moved ? block + *moved : block;
+}
+
 __device__ __forceinline__ Words philox(unsigned long long key, unsigned long long block) {
   unsigned long long a = block + 1, b = 0, c = 0, d = 0, k = key, l = 0;
   for (int round = 0; round < 10; round++) {

@@ -102,10 +102,11 @@ __device__ __forceinline__ void random_map(double* map, const Ranges& r, unsigne
 // Bytes: 2 s N C H W. Operations: 14 N C H W, and 9 more between pixels.
 extern "C" __global__ void random_affine(const T* __restrict__ x, const double* __restrict__ fill, T* __restrict__ y,
                                          const Sample s, const Ranges ranges, double plane, int nearest,
-                                         unsigned long long key, unsigned long long block) {
+                                         unsigned long long key, unsigned long long block,
+                                         const unsigned long long* __restrict__ moved) {
   __shared__ double map[9];
   for (unsigned n = blockIdx.x; n < s.N; n += gridDim.x) {
-    if (threadIdx.x == 0) random_map(map, ranges, key, block + 2 * n);
+    if (threadIdx.x == 0) random_map(map, ranges, key, first_block(block, moved) + 2 * n);
     __syncthreads();
     const unsigned area = s.H * s.W;
     for (unsigned i = threadIdx.x; i < s.C * area; i += blockDim.x) {

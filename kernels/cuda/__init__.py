@@ -5,6 +5,7 @@ a CUDA device is first asked for.
 """
 
 from . import conv_direct as conv_direct
+from . import graph as graph
 from .bias import add_bias, bias_grad, count_correct
 from .conv import col2im, conv2d, conv2d_input_grad, conv2d_weight_grad, im2col
 from .dropout import dropout, dropout_kept

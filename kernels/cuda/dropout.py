@@ -8,6 +8,8 @@ import cupy as cp
 import numpy as np
 
 from ..dropout import threshold
+from ..philox import blocks_for
+from .graph import moved
 from .launch import contiguous, empty, launch
 
 FILE = "dropout.cu"
@@ -22,7 +24,8 @@ def dropout(
         return y.astype(np.float16), kept
     y, kept = empty(x.shape, x.dtype), empty(kept_shape, np.bool_)
     shared = x.size // max(math.prod(kept_shape), 1)
-    arguments = contiguous(x), y, kept, x.size, shared, scale, threshold(p), key, block
+    further = moved(key, block, blocks_for(kept.size))
+    arguments = contiguous(x), y, kept, x.size, shared, scale, threshold(p), key, block, further
     launch(FILE, "dropout", x.dtype, -(-x.size // 8), *arguments)
     return y, kept
 

@@ -1,6 +1,6 @@
 """The matrix product, by cuBLAS or by matmul.cu; the contract is that of kernels/matmul.py.
 
-cuBLAS refuses to be captured into a CUDA graph: there, and only there, it is our own kernel.
+cuBLAS refuses to be captured into a CUDA graph. There, and where the bits must be a graph's, it is our own kernel.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 import cupy as cp
 import numpy as np
 
+from .graph import is_capturable
 from .launch import contiguous, empty
 from .product import Size, product
 
@@ -19,7 +20,7 @@ PRODUCT = np.dtype([(name, np.int32) for name in NAMES])
 
 def matmul(x: cp.ndarray, y: cp.ndarray) -> cp.ndarray:
     """See kernels/matmul.py."""
-    if x.dtype.char in "fd" and cp.cuda.get_current_stream().is_capturing():
+    if x.dtype.char in "fd" and is_capturable():
         return own_matmul(x, y)
     return cp.matmul(x, y)
 

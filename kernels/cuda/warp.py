@@ -7,6 +7,8 @@ from typing import Any
 import cupy as cp
 import numpy as np
 
+from ..warp import RANDOM_BLOCKS
+from .graph import moved
 from .launch import contiguous, empty, launch
 
 FILE = "warp.cu"
@@ -21,7 +23,8 @@ def random_affine(
     y = empty(x.shape, x.dtype)
     each, plane = _plane(x, fill)
     ranges = np.array((low, high, center), RANGES)[()]
-    arguments = contiguous(x), each, y, _sizes(x, x.shape[2:]), ranges, plane, int(nearest), key, block
+    drawn = key, block, moved(key, block, RANDOM_BLOCKS * len(x))
+    arguments = contiguous(x), each, y, _sizes(x, x.shape[2:]), ranges, plane, int(nearest), *drawn
     launch(FILE, "random_affine", x.dtype, len(x), *arguments, per_block=1)
     return y
 

@@ -18,22 +18,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import compiler, libraries
+from . import compiler, libraries, parameters
 
 # The functions of cupy_backends.cuda.api.runtime that are replaced, and by which function of driver.c if not by
 # runtime_<the same name>.
 REPLACED = {
     "malloc": "", "free": "", "mallocAsync": "", "freeAsync": "", "hostAlloc": "", "freeHost": "", "memcpy": "",
     "memcpyAsync": "", "memset": "", "memsetAsync": "", "memGetInfo": "", "deviceSynchronize": "",
-    "eventSynchronize": "synchronize", "streamSynchronize": "synchronize",
+    "eventSynchronize": "", "streamSynchronize": "", "eventQuery": "", "streamQuery": "", "eventRecord": "",
+    "streamWaitEvent": "", "streamBeginCapture": "", "streamEndCapture": "", "streamIsCapturing": "",
+    "graphInstantiate": "", "graphLaunch": "", "graphUpload": "", "graphDestroy": "", "graphExecDestroy": "",
     "profilerStart": "nothing", "profilerStop": "nothing",
-    "eventDestroy": "nothing_handle", "eventQuery": "nothing_handle", "streamDestroy": "nothing_handle",
-    "streamQuery": "nothing_handle", "setDevice": "nothing_int", "_deviceEnsurePeerAccess": "nothing_int",
-    "eventRecord": "nothing_handles", "streamWaitEvent": "nothing_options", "_ensure_context": "ensure_context",
+    "eventDestroy": "nothing_handle", "streamDestroy": "nothing_handle", "setDevice": "nothing_int",
+    "_deviceEnsurePeerAccess": "nothing_int", "_ensure_context": "ensure_context",
     "eventCreate": "handle", "streamCreate": "handle", "eventCreateWithFlags": "handle_flags",
-    "streamCreateWithFlags": "handle_flags", "eventElapsedTime": "", "getDevice": "zero", "getDeviceCount": "one",
-    "driverGetVersion": "version", "runtimeGetVersion": "version", "deviceCanAccessPeer": "",
-    "deviceGetAttribute": "", "streamIsCapturing": "zero_handle", "pointerGetMemoryType": "",
+    "streamCreateWithFlags": "handle_flags", "streamCreateWithPriority": "", "eventElapsedTime": "",
+    "getDevice": "zero", "getDeviceCount": "one", "driverGetVersion": "version",
+    "runtimeGetVersion": "version", "deviceCanAccessPeer": "", "deviceGetAttribute": "", "pointerGetMemoryType": "",
     "deviceGetPCIBusId": "", "getDeviceProperties": "", "pointerGetAttributes": "",
 }  # fmt: skip
 
@@ -41,7 +42,10 @@ C_TYPES: dict[str, Any] = {
     "int": ctypes.c_int, "unsigned int": ctypes.c_uint, "size_t": ctypes.c_size_t, "intptr_t": ctypes.c_ssize_t,
     "float": ctypes.c_float, "PyObject *": ctypes.py_object,
 }  # fmt: skip
-COUNTED = ("allocations", "launches", "library_calls", "synchronisations", "host_to_device", "device_to_host")
+COUNTED = (
+    "allocations", "launches", "library_calls", "synchronisations", "host_to_device", "device_to_host",
+    "graph_launches", "graph_kernels",
+)  # fmt: skip
 NAMES = 256  # as in driver.c
 _keep_alive: list[Any] = []
 
@@ -58,13 +62,17 @@ class Counters(ctypes.Structure):
     synchronisations: int
     host_to_device: int
     device_to_host: int
+    graph_launches: int
+    graph_kernels: int  # launched by graphs
     order: int
+    capturing: int
     names: ctypes.Array[ctypes.Array[ctypes.c_char]]
 
     _fields_ = (
         *((name, ctypes.c_size_t) for name in ("memory_limit", "memory_used", "memory_peak")),
         *((name, ctypes.c_long) for name in COUNTED),
         ("order", ctypes.c_uint),
+        ("capturing", ctypes.c_int),
     )
 
     def launched(self, n: int) -> list[str]:
@@ -100,7 +108,8 @@ def missing_cupy() -> str | None:
 def _install_driver() -> Counters:
     """Build driver.c and put its functions where CuPy looks for CUDA's."""
     source = compiler.HERE / "driver.c"
-    folder = compiler.CACHE / compiler.digest(source.read_bytes(), sys.version.encode())
+    parts = [source.read_bytes(), (compiler.HERE / "capture.c").read_bytes(), sys.version.encode()]
+    folder = compiler.CACHE / compiler.digest(*parts)
     include = sysconfig.get_paths()["include"]
     path = compiler.make(
         folder / "libcuda.so.1",
@@ -112,6 +121,8 @@ def _install_driver() -> Counters:
 
     for name, ours in REPLACED.items():
         _replace(runtime, name, getattr(library, f"runtime_{ours or name}"))
+    callback = ctypes.cast(parameters.parameter_sizes, ctypes.c_void_p)
+    ctypes.c_void_p.in_dll(library, "parameter_sizes").value = callback.value
     counters = Counters.in_dll(library, "device")
     counters.names = (ctypes.c_char * 128 * NAMES).in_dll(library, "names")
     return counters
@@ -157,7 +168,7 @@ def install() -> Counters:
     import cupy.cuda.compiler
 
     ctypes.CDLL(str(compiler.threads_library()), mode=ctypes.RTLD_GLOBAL)  # kernels find its functions there
-    libraries.install_sort()
+    libraries.install_sort(counters)
     compiler.replace_compile(cupy.cuda.compiler._NVRTCProgram)
     cupy.cuda.set_allocator(_allocate)
     cupy.cuda.set_pinned_memory_allocator(None)

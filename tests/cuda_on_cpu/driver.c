@@ -4,6 +4,7 @@
      their signatures are Cython's (the last int says "skip dispatch"). device.py puts them there.
    - cu*: the entry points that CuPy looks up in libcuda.so.1, which this file is built as. A "module" is a shared
      object made by g++ (see compiler.py), a "function" the entry in it that runs a kernel.
+   - capture.c: CUDA graphs.
 
    Memory comes filled with NaN (all bits set), in blocks of exactly the size asked for, and is counted. */
 #define _GNU_SOURCE
@@ -23,13 +24,29 @@
 struct {
   size_t memory_limit, memory_used, memory_peak;
   long allocations, launches, library_calls, synchronisations, host_to_device, device_to_host;
+  long graph_launches, graph_kernels; /* which are not among the launches */
   unsigned order; /* of the blocks of a launch, see threads.cpp */
+  int capturing;
 } device = {(size_t)4 << 30};
 static char message[1000] = "";
 
 /* The names of the last launches: launch i is in names[i % NAMES]. */
 #define NAMES 256
 char names[NAMES][128];
+
+/* The same as in threads.hpp. */
+struct Launch {
+  unsigned grid[3], block[3];
+  size_t shared_bytes;
+  void** arguments;
+  unsigned order;
+  char* message;
+  size_t message_size;
+};
+struct Function {
+  int (*run)(const struct Launch*);
+  char *library, *name;
+};
 
 /* ---- runtime ---- */
 static PyObject* none(void) { Py_RETURN_NONE; }
@@ -44,8 +61,19 @@ static void raise_runtime_error(int code) {
   Py_DECREF(module);
 }
 
+/* A copy, or without a source a fill. */
+static void transfer(void* to, const void* from, int value, size_t size, int kind) {
+  if (kind == 1) device.host_to_device++;
+  if (kind == 2) device.device_to_host++;
+  if (from) memmove(to, from, size);
+  else memset(to, value, size);
+}
+
+#include "capture.c"
+
 /* A block: its size (in 16 bytes, to keep what follows aligned), then the memory. */
 intptr_t runtime_malloc(size_t size, int skip) {
+  if (is_unsafe_now()) return (intptr_t)refuse(CAPTURE_UNSUPPORTED, 1);
   if (device.memory_used + size > device.memory_limit) { raise_runtime_error(MEMORY_ALLOCATION); return 0; }
   char* block = malloc(16 + size);
   *(size_t*)block = size;
@@ -56,6 +84,7 @@ intptr_t runtime_malloc(size_t size, int skip) {
   return (intptr_t)(block + 16);
 }
 PyObject* runtime_free(intptr_t p, int skip) {
+  if (is_unsafe_now()) return refuse(CAPTURE_UNSUPPORTED, 1);
   if (p) {
     char* block = (char*)p - 16;
     device.memory_used -= *(size_t*)block;
@@ -64,48 +93,53 @@ PyObject* runtime_free(intptr_t p, int skip) {
   }
   return none();
 }
-intptr_t runtime_mallocAsync(size_t size, intptr_t stream, int skip) { return runtime_malloc(size, skip); }
-PyObject* runtime_freeAsync(intptr_t p, intptr_t stream, int skip) { return runtime_free(p, skip); }
-intptr_t runtime_hostAlloc(size_t size, unsigned flags, int skip) { return (intptr_t)malloc(size ? size : 1); }
+intptr_t runtime_mallocAsync(size_t size, intptr_t stream, int skip) {
+  return route(stream) ? (intptr_t)refuse(NOT_SUPPORTED, 1) : runtime_malloc(size, skip);
+}
+PyObject* runtime_freeAsync(intptr_t p, intptr_t stream, int skip) {
+  return route(stream) ? refuse(NOT_SUPPORTED, 1) : runtime_free(p, skip);
+}
+intptr_t runtime_hostAlloc(size_t size, unsigned flags, int skip) {
+  return is_unsafe_now() ? (intptr_t)refuse(CAPTURE_UNSUPPORTED, 1) : (intptr_t)malloc(size ? size : 1);
+}
 PyObject* runtime_freeHost(intptr_t p, int skip) { free((void*)p); return none(); }
 
-static PyObject* copy(intptr_t to, intptr_t from, size_t size, int kind) {
-  if (kind == 1) device.host_to_device++;
-  if (kind == 2) device.device_to_host++;
-  memmove((void*)to, (void*)from, size);
+static PyObject* give(intptr_t stream, intptr_t to, intptr_t from, int value, size_t size, int kind) {
+  int found = route(stream);
+  if (found > 0) return refuse(found, 1);
+  (found == RECORD ? record_memory : transfer)((void*)to, (void*)from, value, size, kind);
   return none();
 }
 PyObject* runtime_memcpy(intptr_t to, intptr_t from, size_t size, int kind, int skip) {
+  if (is_unsafe_now()) return refuse(CAPTURE_UNSUPPORTED, 1);
   device.synchronisations++;
-  return copy(to, from, size, kind);
+  return give(0, to, from, 0, size, kind);
 }
 PyObject* runtime_memcpyAsync(intptr_t to, intptr_t from, size_t size, int kind, intptr_t stream, int skip) {
-  return copy(to, from, size, kind);
+  return give(stream, to, from, 0, size, kind);
 }
-PyObject* runtime_memset(intptr_t p, int value, size_t size, int skip) { memset((void*)p, value, size); return none(); }
+PyObject* runtime_memset(intptr_t p, int value, size_t size, int skip) { return give(0, p, 0, value, size, 0); }
 PyObject* runtime_memsetAsync(intptr_t p, int value, size_t size, intptr_t stream, int skip) {
-  return runtime_memset(p, value, size, skip);
+  return give(stream, p, 0, value, size, 0);
 }
 PyObject* runtime_memGetInfo(int skip) {
   return Py_BuildValue("(KK)", (unsigned long long)(device.memory_limit - device.memory_used),
                        (unsigned long long)device.memory_limit);
 }
-PyObject* runtime_deviceSynchronize(int skip) { device.synchronisations++; return none(); }
-PyObject* runtime_synchronize(intptr_t stream_or_event, int skip) { device.synchronisations++; return none(); }
 
-/* Streams and events are numbers: all work is done when it is asked for. */
+/* Streams and events are numbers: all work is done when it is asked for. The last digit is that of their flags. */
 intptr_t runtime_handle(int skip) { static intptr_t next = 0x1000; return next += 16; }
-intptr_t runtime_handle_flags(unsigned flags, int skip) { return runtime_handle(skip); }
+intptr_t runtime_handle_flags(unsigned flags, int skip) { return runtime_handle(skip) + flags % 16; }
+intptr_t runtime_streamCreateWithPriority(unsigned flags, int priority, int skip) {
+  return runtime_handle_flags(flags, skip);
+}
 float runtime_eventElapsedTime(intptr_t start, intptr_t end, int skip) { return 0.001f; }
 PyObject* runtime_nothing(int skip) { return none(); }
 PyObject* runtime_nothing_int(int a, int skip) { return none(); }
 PyObject* runtime_nothing_handle(intptr_t a, int skip) { return none(); }
-PyObject* runtime_nothing_handles(intptr_t a, intptr_t b, int skip) { return none(); }
-PyObject* runtime_nothing_options(intptr_t a, intptr_t b, int skip, void* options) { return none(); }
 PyObject* runtime_ensure_context(void) { return none(); }
 
 int runtime_zero(int skip) { return 0; }
-int runtime_zero_handle(intptr_t a, int skip) { return 0; }
 int runtime_one(int skip) { return 1; }
 int runtime_version(int skip) { return 12090; }
 int runtime_deviceCanAccessPeer(int a, int b, int skip) { return 0; }
@@ -147,16 +181,6 @@ PyObject* runtime_getDeviceProperties(int index, int skip) {
 /* ---- driver ---- */
 typedef int Result;
 
-/* The same as in threads.hpp. */
-struct Launch {
-  unsigned grid[3], block[3];
-  size_t shared_bytes;
-  void** arguments;
-  unsigned order;
-  char* message;
-  size_t message_size;
-};
-
 Result cuGetErrorName(Result code, const char** name) {
   *name = code == LAUNCH_FAILED ? "CUDA_ERROR_LAUNCH_FAILED" : code == NOT_FOUND ? "CUDA_ERROR_NOT_FOUND"
           : code == INVALID_IMAGE ? "CUDA_ERROR_INVALID_IMAGE" : "CUDA_ERROR_INVALID_VALUE";
@@ -183,9 +207,14 @@ Result cuModuleUnload(void* module) { return 0; }
 Result cuModuleGetFunction(void** function, void* module, const char* name) {
   char symbol[600];
   snprintf(symbol, sizeof symbol, "launch_%s", name);
-  *function = dlsym(module, symbol);
+  void* run = dlsym(module, symbol);
   snprintf(message, sizeof message, "no kernel is called %s", name);
-  return *function ? 0 : NOT_FOUND;
+  if (!run) return NOT_FOUND;
+  Dl_info info;
+  dladdr(run, &info);
+  struct Function* found = *function = malloc(sizeof *found);
+  found->run = run, found->library = strdup(info.dli_fname), found->name = strdup(name);
+  return 0;
 }
 Result cuModuleGetGlobal_v2(void** p, size_t* size, void* module, const char* name) {
   *p = dlsym(module, name);
@@ -194,8 +223,8 @@ Result cuModuleGetGlobal_v2(void** p, size_t* size, void* module, const char* na
   return *p ? 0 : NOT_FOUND;
 }
 
-Result cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                      unsigned shared_bytes, void* stream, void** arguments, void** extra) {
+Result cuLaunchKernel(struct Function* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
+                      unsigned bz, unsigned shared_bytes, intptr_t stream, void** arguments, void** extra) {
   struct Launch launch = {{gx, gy, gz}, {bx, by, bz}, shared_bytes, arguments, device.order, message, sizeof message};
   size_t threads = (size_t)bx * by * bz;
   if (!gx || !gy || !gz || gx > 2147483647u || gy > 65535 || gz > 65535 || !threads || threads > 1024 || bz > 64 ||
@@ -204,10 +233,17 @@ Result cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, uns
              "bytes of shared memory", gx, gy, gz, bx, by, bz, shared_bytes);
     return INVALID_VALUE;
   }
-  Dl_info info;
-  dladdr(function, &info);
-  snprintf(names[device.launches++ % NAMES], sizeof names[0], "%s", info.dli_sname + strlen("launch_"));
-  return ((int (*)(const struct Launch*))function)(&launch) ? LAUNCH_FAILED : 0;
+  int found = route(stream);
+  if (found > 0) {
+    snprintf(message, sizeof message, "operation not permitted when stream is capturing");
+    return found;
+  }
+  if (found == RECORD) {
+    record_launch(function, &launch);
+    return 0;
+  }
+  snprintf(names[device.launches++ % NAMES], sizeof names[0], "%s", function->name);
+  return function->run(&launch) ? LAUNCH_FAILED : 0;
 }
 Result cuFuncGetAttribute(int* value, int attribute, void* function) {
   *value = attribute == 0 ? 1024 : attribute == 4 ? 32 : 0; /* threads of a block; registers of a thread */

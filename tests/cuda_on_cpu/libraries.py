@@ -101,11 +101,18 @@ def geam(
     matrix(c, m, n, ldc, real)[...] = result
 
 
+def refuse_capture(counters: Any, what: str) -> None:
+    """The libraries cannot be captured into a graph: CuPy 14 refuses cuBLAS and cuRAND, and Thrust's sort waits."""
+    if counters.capturing:
+        raise NotImplementedError(f"calling {what} during stream capture is currently unsupported")
+
+
 def cublas(counters: Any) -> types.ModuleType:
     """What CuPy uses of cupy_backends.cuda.libs.cublas; calls are counted."""
 
     def counted(function: Any) -> Any:
         def call(handle: int, *arguments: Any) -> None:
+            refuse_capture(counters, "cuBLAS API")
             counters.library_calls += 1
             function(*arguments)
 
@@ -141,7 +148,7 @@ def cublas(counters: Any) -> types.ModuleType:
     return module
 
 
-def curand() -> types.ModuleType:
+def curand(counters: Any) -> types.ModuleType:
     """What CuPy uses of cupy_backends.cuda.libs.curand: seeded, but not the numbers a GPU would give."""
     module = types.ModuleType("cupy_backends.cuda.libs.curand")
     generators: dict[int, np.random.Generator] = {}
@@ -155,6 +162,7 @@ def curand() -> types.ModuleType:
 
     def fill(dtype: Any, draw: Any) -> Any:
         def call(generator: int, pointer: int, n: int, *arguments: float) -> None:
+            refuse_capture(counters, "cuRAND API")
             array(pointer, (n,), dtype)[...] = draw(generators[generator], n, *arguments)
 
         return call
@@ -189,17 +197,24 @@ def argsort(dtype: Any, indices: int, data: int, keys: int, shape: tuple[int, ..
     values.sort(axis=-1, kind="stable")
 
 
-def install_sort() -> None:
+def install_sort(counters: Any) -> None:
     """Thrust's sort comes as machine code for GPUs: replace it. After cupy is imported."""
     from cupy.cuda import thrust
 
-    thrust.sort, thrust.argsort = sort, argsort
+    def uncaptured(function: Any) -> Any:
+        def call(*arguments: Any) -> None:
+            refuse_capture(counters, "Thrust's sort")
+            function(*arguments)
+
+        return call
+
+    thrust.sort, thrust.argsort = uncaptured(sort), uncaptured(argsort)
 
 
 def install(counters: Any) -> None:
     """CuPy imports cuBLAS and cuRAND by name when it first needs them: put ours there before."""
     import cupy_backends.cuda.libs as libraries
 
-    for module in (cublas(counters), curand()):
+    for module in (cublas(counters), curand(counters)):
         sys.modules[module.__name__] = module
         setattr(libraries, module.__name__.rpartition(".")[2], module)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cuda_on_cpu
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -28,11 +29,16 @@ ENV = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the first 120 training and 100 test images of MNIST."""
     folder = tmp_path_factory.mktemp("mnist")
-    for train, stem, n in [(True, "train", 120), (False, "t10k", 100)]:
+    write_data(folder, 120, 100)
+    return folder
+
+
+def write_data(folder: Path, train_images: int, test_images: int) -> None:
+    """The first images of MNIST, in its own files."""
+    for train, stem, n in [(True, "train", train_images), (False, "t10k", test_images)]:
         whole = datasets.MNIST(train=train)
         write_idx(folder / f"{stem}-images-idx3-ubyte", whole.data.numpy()[:n])
         write_idx(folder / f"{stem}-labels-idx1-ubyte", whole.targets.numpy()[:n].astype(np.uint8))
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -319,6 +325,7 @@ def test_damaged_newest_checkpoint(command: list[Any], reference: Path) -> None:
         (["--resume", "empty.pt"], "empty.pt is empty (0 bytes)"),
         (["--resume", "garbage.pt"], "garbage.pt is no safetensors file"),
         (["--dry-run", "--resume"], "argument --resume: not with --dry-run"),
+        (["--graph"], "argument --graph: only with --backend cupy"),
         (["--epoch", "1"], "unrecognized arguments: --epoch 1"),
     ],
 )
@@ -361,6 +368,31 @@ def test_cupy_without_a_gpu(tmp_path: Path) -> None:
     assert "CuPy" in missing
     assert "tinygrad_mnist[cuda12]" in install
     assert check.startswith("Check it with: ")
+
+
+GRAPHED = """
+import runpy, sys
+import cuda_on_cpu
+sys.argv = [{script!r}, *{flags!r}]
+runpy.run_path(sys.argv[0], None, "__main__")
+print(cuda_on_cpu.COUNTERS and cuda_on_cpu.COUNTERS.graph_launches)
+"""
+
+
+@pytest.mark.skipif(cuda_on_cpu.MISSING is not None, reason=str(cuda_on_cpu.MISSING))
+def test_each_step_as_a_graph(tmp_path: Path) -> None:
+    """Three steps, of which the first is done without one; on the CUDA device of the tests."""
+    write_data(tmp_path, 3, 1)
+    flags = ["--backend", "cupy", "--graph", "--batch-size", "1", "--epochs", "1", "--data-dir", str(tmp_path)]
+    code = GRAPHED.format(script=str(SCRIPT), flags=flags)
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**ENV, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    *_, accuracy, launches = result.stdout.splitlines()
+    assert accuracy.startswith("test accuracy ")
+    assert launches == ("2" if cuda_on_cpu.COUNTERS else "None")
 
 
 def test_divergence_stops_and_names_the_last_checkpoint(command: list[Any], tmp_path: Path) -> None:

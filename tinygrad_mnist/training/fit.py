@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -13,10 +14,12 @@ from ..checkpoint import CheckpointError
 from ..nn import Module
 from ..nn import functional as F
 from ..optim.swa_utils import AveragedModel
+from ..tensor import Tensor
 from ..utils.data import DataLoader
 from .checkpoints import CheckpointManager
 from .diverged import DivergedError, diverged
 from .early_stopping import EarlyStopping
+from .graph import GraphedStep
 from .interrupt import Interrupted, InterruptGuard
 from .report import History, Row, figures, progress_bar, show
 from .step import Loss, Mix, RunningMean, drawing_nothing, mean_over, train_step
@@ -42,6 +45,7 @@ def fit(
     before_epoch: Callable[[int], object] | None = None,
     measure: Callable[[], dict[str, float]] | None = None,
     accuracy: bool = True,
+    graph: bool = False,
     history: History | None = None,
     checkpoints: CheckpointManager | None = None,
     resume: dict[str, Any] | None = None,
@@ -60,6 +64,7 @@ def fit(
     - `measure()` is called after each epoch for figures of another kind: they go onto the epoch's line, and into the
       history as a row of the part "measure".
     - `accuracy=False` is for losses that are not about classes: none is counted, and it is None in the history.
+    - `graph=True` gives a GPU each step as one CUDA graph, for small models: see GraphedStep.
     - `checkpoints` get everything that the run depends on, every 10 seconds (less often where saving takes more than
       1 % of the time) and after each epoch; the best is that of the lowest validation loss (training loss without
       `valid_loader`).
@@ -77,24 +82,13 @@ def fit(
     if max_grad_norm is not None and not max_grad_norm > 0:
         raise ValueError(f"fit: expected max_grad_norm > 0, got {max_grad_norm}")
     history = history or History()
+    by_launch = functools.partial(train_step, model, optimizer, loss_fn=loss_fn, max_grad_norm=max_grad_norm)
     run = _Run(
-        model=model,
-        loader=loader,
-        optimizer=optimizer,
-        scheduler=scheduler,
-        loss_fn=loss_fn,
-        valid_loader=valid_loader,
-        early_stopping=early_stopping,
-        ema=ema,
-        max_grad_norm=max_grad_norm,
-        mix=mix,
-        measure=measure,
-        accuracy=accuracy,
-        history=history,
-        checkpoints=checkpoints,
-        settings=settings or {},
-        verbose=verbose,
-    )
+        model=model, loader=loader, optimizer=optimizer, scheduler=scheduler, loss_fn=loss_fn, ema=ema, mix=mix,
+        valid_loader=valid_loader, early_stopping=early_stopping, measure=measure, accuracy=accuracy, history=history,
+        checkpoints=checkpoints, settings=settings or {}, verbose=verbose,
+        train_step=GraphedStep(model, optimizer, loss_fn, max_grad_norm) if graph else by_launch,
+    )  # fmt: skip
     if resume is not None:
         run.load_state_dict(resume)
     with InterruptGuard() as guard:
@@ -137,7 +131,7 @@ class _Run:
     valid_loader: Any
     early_stopping: EarlyStopping | None
     ema: AveragedModel | None
-    max_grad_norm: float | None
+    train_step: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     mix: Mix | None
     measure: Callable[[], dict[str, float]] | None
     accuracy: bool
@@ -202,9 +196,7 @@ class _Run:
             for inputs, targets in self.loader:
                 if self.mix is not None:
                     inputs, targets = self.mix(inputs, targets)
-                loss, outputs = train_step(
-                    self.model, self.optimizer, inputs, targets, self.loss_fn, self.max_grad_norm
-                )
+                loss, outputs = self.train_step(inputs, targets)
                 if self.scheduler is not None:
                     self.scheduler.step()
                 if self.ema is not None:

@@ -31,11 +31,9 @@ def train_step(
     The batch is moved to the device of the model. `max_grad_norm` clips the gradients to this norm.
     """
     try:
-        loss, outputs = _gradients(model, optimizer, inputs, targets, loss_fn)
-        if max_grad_norm is not None:
-            clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], max_grad_norm)
-        optimizer.step()
-        return loss.detach(), outputs.detach()  # type: ignore[return-value]  # Tensors, as they were
+        loss, outputs = gradients(model, optimizer, inputs, targets, loss_fn)
+        update(optimizer, max_grad_norm)
+        return loss, outputs
     except OutOfMemoryError as error:
         message = str(error)
     # Only here is the memory of the failed step free: the error's traceback held it.
@@ -44,16 +42,21 @@ def train_step(
     raise OutOfMemoryError(f"{message}. This batch has {len(inputs)} images: {advice}")
 
 
-def _gradients(
-    model: Module, optimizer: Any, inputs: Tensor, targets: Tensor, loss_fn: Loss
-) -> tuple[Tensor, Tensor]:
+def gradients(model: Module, optimizer: Any, inputs: Tensor, targets: Tensor, loss_fn: Loss) -> tuple[Tensor, Tensor]:
     """Loss and outputs of a batch; its gradients are in the parameters."""
     device = _device(model)
     optimizer.zero_grad()
     outputs = model(inputs.to(device))
     loss = loss_fn(outputs, targets.to(device))
     loss.backward()
-    return loss, outputs
+    return loss.detach(), outputs.detach()  # type: ignore[return-value]  # Tensors, as they were
+
+
+def update(optimizer: Any, max_grad_norm: float | None) -> None:
+    """Update the weights by their gradients, which are clipped to this norm before."""
+    if max_grad_norm is not None:
+        clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], max_grad_norm)
+    optimizer.step()
 
 
 def _largest_batch(model: Module, optimizer: Any, inputs: Tensor, targets: Tensor, loss_fn: Loss) -> int:
@@ -65,7 +68,7 @@ def _largest_batch(model: Module, optimizer: Any, inputs: Tensor, targets: Tenso
             optimizer.zero_grad()
             fresh = [p for p in model.parameters() if p not in optimizer.state]
             _held = [p.array.copy() for p in fresh * 2]  # as what the optimizer has yet to make: Adam keeps two
-            _gradients(model, optimizer, inputs[:n], targets[:n], loss_fn)
+            gradients(model, optimizer, inputs[:n], targets[:n], loss_fn)
             fits = n
         except OutOfMemoryError:
             too_many = n
