@@ -57,13 +57,12 @@ class Graph:
     def __init__(self, work: Callable[[], Any]):
         self.draws: list[Draw] = []
         self._moved = cp.zeros(1, np.uint64)
-        cp.cuda.get_current_stream().synchronize()
         cp.get_default_memory_pool().free_all_blocks()  # what a step used until now, this one will not
         self._memory = _Memory()
         stream = cp.cuda.Stream(non_blocking=True)
         token = _capturing.set(self)
         try:
-            with capturable(), stream, cp.cuda.using_allocator(self._memory.allocate):
+            with stream, cp.cuda.using_allocator(self._memory.allocate):
                 stream.begin_capture()
                 try:
                     self.result = work()
