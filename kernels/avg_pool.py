@@ -10,12 +10,14 @@ import numpy as np
 from . import compiled
 from .conv import Pair, empty_nhwc
 from .fused import nhwc
+from .half import in_float32
 from .parallel import for_blocks
 from .pool import adaptive_windows, pool_shape, window_elements
 
 Windows = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
+@in_float32()
 def avg_pool2d(
     x: np.ndarray,
     kernel: Pair,
@@ -38,6 +40,7 @@ def avg_pool2d(
     return y
 
 
+@in_float32()
 def avg_pool2d_input_grad(
     dy: np.ndarray,
     x_shape: tuple[int, ...],
@@ -60,6 +63,7 @@ def avg_pool2d_input_grad(
     return dx
 
 
+@in_float32()
 def adaptive_avg_pool2d(x: np.ndarray, size: Pair) -> np.ndarray:
     """y (N, C, *size): the mean of each of the windows that cut x (N, C, H, W) into size."""
     if _compiled(x):
@@ -72,6 +76,7 @@ def adaptive_avg_pool2d(x: np.ndarray, size: Pair) -> np.ndarray:
     return y
 
 
+@in_float32()
 def adaptive_avg_pool2d_input_grad(dy: np.ndarray, x_shape: tuple[int, ...]) -> np.ndarray:
     """dx (N, C, H, W): the adjoint of adaptive_avg_pool2d."""
     _, _, H, W = x_shape

@@ -1,4 +1,4 @@
-// Biases and their gradients, and right answers; see bias.py.
+// Biases and their gradients, and right answers; see bias.py. Sums of parts are put together by parts.cu.
 
 // y[i] += b[i % O] unless b is null, then y[i] = max(y[i], 0) if `relu`; NaN stays NaN.
 // Bytes: 2 s n + s O. Operations: n additions, n comparisons.
@@ -12,15 +12,15 @@ extern "C" __global__ void add_bias(T* __restrict__ y, const T* __restrict__ b, 
 // partial[part, c] = the sum over a part of the N images and all of their `area` pixels of dy. A block takes a
 // channel of a part.
 // Bytes: s n + s parts C. Operations: n additions.
-extern "C" __global__ void channel_sums(const T* __restrict__ dy, T* __restrict__ partial, int N, int C, int area,
+extern "C" __global__ void channel_sums(const T* __restrict__ dy, Acc* __restrict__ partial, int N, int C, int area,
                                         int parts) {
-  __shared__ T sums[32];
+  __shared__ Acc sums[32];
   const int size = (N + parts - 1) / parts;
   for (unsigned block = blockIdx.x; block < unsigned(C) * parts; block += gridDim.x) {
     const int c = block % C, part = block / C, end = min((part + 1) * size, N);
-    T sum = 0;
+    Acc sum = 0;
     for (int n = part * size; n < end; n++)
-      for (int p = threadIdx.x; p < area; p += blockDim.x) sum += dy[(unsigned(n) * C + c) * area + p];
+      for (int p = threadIdx.x; p < area; p += blockDim.x) sum += Acc(dy[(unsigned(n) * C + c) * area + p]);
     for (int offset = 16; offset; offset /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
     if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = sum;
     __syncthreads();
@@ -34,13 +34,13 @@ extern "C" __global__ void channel_sums(const T* __restrict__ dy, T* __restrict_
 
 // partial[part, c] = the sum over a part of the M rows of dy (M, C). A block takes 32 columns.
 // Bytes: s n + s parts C. Operations: n additions.
-extern "C" __global__ void column_sums(const T* __restrict__ dy, T* __restrict__ partial, int M, int C, int parts) {
-  __shared__ T sums[32][33];
+extern "C" __global__ void column_sums(const T* __restrict__ dy, Acc* __restrict__ partial, int M, int C, int parts) {
+  __shared__ Acc sums[32][33];
   const int tiles = (C + 31) / 32, size = (M + parts - 1) / parts, lane = threadIdx.x % 32, row = threadIdx.x / 32;
   for (unsigned block = blockIdx.x; block < unsigned(tiles) * parts; block += gridDim.x) {
     const int c = block % tiles * 32 + lane, part = block / tiles, end = min((part + 1) * size, M);
-    T sum = 0;
-    for (int m = part * size + row; c < C && m < end; m += blockDim.x / 32) sum += dy[unsigned(m) * C + c];
+    Acc sum = 0;
+    for (int m = part * size + row; c < C && m < end; m += blockDim.x / 32) sum += Acc(dy[unsigned(m) * C + c]);
     sums[row][lane] = sum;
     __syncthreads();
     if (row == 0 && c < C) {
@@ -63,11 +63,12 @@ extern "C" __global__ void count_correct(const T* __restrict__ x, const long lon
     const long long label = t[m];
     int beaten = label < 0 || label >= C;
     if (!beaten) {
-      const T own = row[label];
+      const Acc own = Acc(row[label]);
       for (int c = lane; c < C; c += 32) {
-        const bool is_nan = row[c] != row[c];
+        const Acc other = Acc(row[c]);
+        const bool is_nan = other != other;
         if (own != own) beaten |= is_nan && c < label;
-        else beaten |= is_nan || (c < label ? row[c] >= own : row[c] > own);
+        else beaten |= is_nan || (c < label ? other >= own : other > own);
       }
     }
     for (int offset = 16; offset; offset /= 2) beaten |= __shfl_xor_sync(0xffffffffu, beaten, offset);

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .conv import chunks
+from .half import in_float32
 from .parallel import for_blocks
 from .relu import SMALL
 
@@ -35,6 +36,7 @@ def add_bias(y: Array, b: Array | None, relu: bool = False) -> None:
         for_blocks(block, len(y))
 
 
+@in_float32()
 def bias_grad(dy: Array) -> Array:
     """db (C,) from dy (N, C, ...)."""
     rows = np.moveaxis(dy, 1, -1)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from . import conv_direct, memory
+from .half import in_float32
 from .parallel import for_blocks
 
 Pair = tuple[int, int]
@@ -62,6 +63,7 @@ def im2col(x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, dilation: P
     return np.ascontiguousarray(patches(x, kernel, stride, padding, dilation))
 
 
+@in_float32()
 def col2im(cols: np.ndarray, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair) -> np.ndarray:
     """The adjoint of im2col: add each patch of `cols` (N, OH, OW, KH, KW, C) back to where it was cut out."""
     N, C, H, W = x_shape
@@ -95,6 +97,7 @@ def _room_for_patches(n: int, shape: tuple[int, ...], dtype: np.dtype) -> np.nda
     return np.empty((KH, KW, C, n, OH, OW), dtype).transpose(3, 4, 5, 0, 1, 2)  # rows of an image are longer
 
 
+@in_float32()
 def conv2d(
     x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> np.ndarray:
@@ -124,6 +127,7 @@ def conv2d(
     return y.reshape(N, OH, OW, O).transpose(0, 3, 1, 2)
 
 
+@in_float32()
 def conv2d_input_grad(
     dy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> np.ndarray:
@@ -154,6 +158,7 @@ def conv2d_input_grad(
     return dx
 
 
+@in_float32()
 def conv2d_weight_grad(
     dy: np.ndarray, x: np.ndarray, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> np.ndarray:

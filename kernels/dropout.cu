@@ -5,7 +5,7 @@
 // eight elements: with a draw for each, all words of one block.
 // Bytes: 2 s n + n / shared. Operations: n multiplications, and about 40 n integer ones for the words.
 extern "C" __global__ void dropout(const T* __restrict__ x, T* __restrict__ y, bool* __restrict__ kept, int n, int shared,
-                                   T scale, long long threshold, unsigned long long key, unsigned long long block,
+                                   Acc scale, long long threshold, unsigned long long key, unsigned long long block,
                                    const unsigned long long* __restrict__ moved) {
   block = first_block(block, moved);
   FOR_EACH(eight, (unsigned(n) + 7) / 8) {
@@ -17,7 +17,7 @@ extern "C" __global__ void dropout(const T* __restrict__ x, T* __restrict__ y, b
       if (draw / 8 != made) words = philox(key, block + ++made);
       const bool keep = word32(words, draw % 8) >= threshold;
       if (i % shared == 0) kept[draw] = keep;
-      y[i] = keep ? scale * x[i] : T(0);
+      y[i] = keep ? T(scale * Acc(x[i])) : T(0);
     }
   }
 }
@@ -25,6 +25,6 @@ extern "C" __global__ void dropout(const T* __restrict__ x, T* __restrict__ y, b
 // y[i] = scale x[i] where kept[i / shared], else 0.
 // Bytes: 2 s n + n / shared. Operations: n multiplications.
 extern "C" __global__ void dropout_kept(const T* __restrict__ x, const bool* __restrict__ kept, T* __restrict__ y, int n,
-                                        int shared, T scale) {
-  FOR_EACH(i, unsigned(n)) y[i] = kept[i / shared] ? scale * x[i] : T(0);
+                                        int shared, Acc scale) {
+  FOR_EACH(i, unsigned(n)) y[i] = kept[i / shared] ? T(scale * Acc(x[i])) : T(0);
 }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .half import in_float32
 from .philox import words32
 from .relu import masked
 
@@ -22,6 +23,7 @@ def threshold(p: float) -> int:
     return round(p * 2**32)
 
 
+@in_float32()
 def dropout(
     x: Array, kept_shape: tuple[int, ...], p: float, scale: float, key: int, block: int
 ) -> tuple[Array, Array]:
@@ -31,6 +33,7 @@ def dropout(
     return dropout_kept(x, kept, scale), kept
 
 
+@in_float32()
 def dropout_kept(x: Array, kept: Array, scale: float) -> Array:
     """y with a choice that was made before."""
     y = masked(x, kept)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from . import compiled
+from .half import in_float32
 from .memory import empty_like
 from .parallel import for_blocks
 from .relu import flat
@@ -28,10 +29,9 @@ Array = np.ndarray[Any, Any]
 _FAR = 6.0  # from here on 1 - erf is below the resolution of float64
 
 
+@in_float32()
 def erf(x: Array) -> Array:
-    """erf of each element, to a few units in the last place of float32 or float64 (float16 by way of float32)."""
-    if x.dtype == np.float16:
-        return erf(x.astype(np.float32)).astype(np.float16)
+    """erf of each element, to a few units in the last place of float32 or float64."""
     code = compiled.load("erf_compiled") if x.dtype == np.float32 else None
     if code:
         x = x if flat(x) is not None else x.copy()

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from . import compiled
+from .half import in_float32
 
 Array = np.ndarray
 NO_PROBABILITIES = (
@@ -31,6 +32,7 @@ def _log_sum_exp(x: Array) -> Array:
     return np.log(np.exp(x - largest).sum(axis=1)) + largest[:, 0]
 
 
+@in_float32(1)
 def softmax_cross_entropy(x: Array, t: Array, smoothing: float = 0.0) -> tuple[Array, Array]:
     """y (M,) and lse (M,)."""
     code = None if smoothing else _code(x, t)
@@ -46,6 +48,7 @@ def softmax_cross_entropy(x: Array, t: Array, smoothing: float = 0.0) -> tuple[A
     return y, lse
 
 
+@in_float32()
 def softmax_cross_entropy_grad(dy: Array, x: Array, t: Array, lse: Array, smoothing: float = 0.0) -> Array:
     """dx (M, C)."""
     code = None if smoothing else _code(x, t)
@@ -62,6 +65,7 @@ def softmax_cross_entropy_grad(dy: Array, x: Array, t: Array, lse: Array, smooth
     return dx
 
 
+@in_float32(1)
 def mean_cross_entropy(x: Array, t: Array, ignore_index: int, smoothing: float) -> tuple[Array, Array, Array, Array]:
     """The mean () of y over the rows whose class is not `ignore_index` (NaN if there is none); then what its gradient
     needs: the classes as `class_labels` has them, lse (M,), and how many rows count, ().
@@ -72,17 +76,20 @@ def mean_cross_entropy(x: Array, t: Array, ignore_index: int, smoothing: float) 
     return np.asarray(y.sum() / count), labels, lse, count
 
 
+@in_float32()
 def mean_cross_entropy_grad(dy: Array, x: Array, labels: Array, lse: Array, count: Array, smoothing: float) -> Array:
     """dx (M, C) from dy ()."""
     return softmax_cross_entropy_grad(np.broadcast_to(dy / count, labels.shape), x, labels, lse, smoothing)
 
 
+@in_float32(1)
 def soft_cross_entropy(x: Array, p: Array, smoothing: float) -> tuple[Array, Array]:
     """y (M,) and lse (M,) for probabilities p (M, C)."""
     lse = _log_sum_exp(x)
     return (_softened(p, smoothing) * (lse[:, None] - x)).sum(axis=1), lse
 
 
+@in_float32()
 def soft_cross_entropy_grad(dy: Array, x: Array, p: Array, lse: Array, smoothing: float) -> Array:
     """dx (M, C)."""
     q = _softened(p, smoothing)

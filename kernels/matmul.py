@@ -9,11 +9,13 @@ from __future__ import annotations
 import numpy as np
 
 from . import parallel
+from .half import in_float32
 from .memory import empty
 
 BLAS_SHARES = 2**18  # multiplications: above this BLAS takes threads of its own, if it may
 
 
+@in_float32()
 def matmul(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x (..., n, k) · y (..., k, m), leading dimensions broadcast."""
     if x.ndim != 2 or y.ndim != 2 or x.size * y.shape[1] <= BLAS_SHARES or parallel.get_num_threads() == 1:

@@ -21,6 +21,7 @@ import numpy as np
 
 from . import compiled
 from .conv import chunks
+from .half import in_float32
 from .memory import empty_like
 from .parallel import for_blocks
 from .relu import SMALL
@@ -28,6 +29,7 @@ from .relu import SMALL
 Array = np.ndarray
 
 
+@in_float32()
 def batch_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
     """y (N, C, ...), and the mean and biased variance (C,) of the batch in float64."""
     mean, var = batch_moments(x)
@@ -44,11 +46,13 @@ def batch_moments(x: Array) -> tuple[Array, Array]:
     return mean, squares - total * total
 
 
+@in_float32()
 def channel_affine(x: Array, w: Array, b: Array) -> Array:
     """y = w x + b with w and b (C,): batch norm by a mean and variance that are known before."""
     return _scale_and_shift(x, np.zeros_like(w), w, b)
 
 
+@in_float32()
 def batch_norm_grad(
     dy: Array, x: Array, w: Array | None, mean: Array, var: Array, eps: float
 ) -> tuple[Array, Array, Array]:
@@ -61,6 +65,7 @@ def batch_norm_grad(
     return dx, dw.astype(x.dtype), db.astype(x.dtype)
 
 
+@in_float32(1)
 def layer_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
     """y (M, D), and the mean and r of each row, (M, 1)."""
     y, (mean, r) = empty_like(x), np.empty((2, len(x), 1), x.dtype)
@@ -68,6 +73,7 @@ def layer_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[
     return y, mean, r
 
 
+@in_float32()
 def layer_norm_grad(dy: Array, x: Array, w: Array | None, mean: Array, r: Array) -> tuple[Array, Array, Array]:
     """dx (M, D), dw (D,), db (D,)."""
     dx, weights = empty_like(x), optional_weights(w, None, x.shape[1], x.dtype)

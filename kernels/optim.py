@@ -66,14 +66,15 @@ def _update(step: Callable[..., None], lists: Sequence[Arrays], numbers: Sequenc
 def _runs(arrays: list[Array]) -> tuple[list[Array], list[tuple[Array, Array]]]:
     """The arrays g, p, ... as runs of memory with their elements in one order; and what was copied for that, and where.
 
-    Copied is what does not lie as p does; all, if p is no run of memory.
+    Copied is what does not lie as p does, all, if p is no run of memory, and what is float16: it becomes float32.
     """
     g, p = arrays[:2]
     like = p if flat(p) is not None else np.empty(p.shape, p.dtype)
     runs, copies = [], []
     for a in arrays:
-        if a.strides != like.strides or not a.flags.writeable:  # compiled code refuses to read what it could not write
-            copy = np.empty_like(like, a.dtype)
+        half = a.dtype == np.float16
+        if half or a.strides != like.strides or not a.flags.writeable:  # compiled code wants to be allowed to write
+            copy = np.empty_like(like, np.float32 if half else a.dtype)
             copy[...] = a
             if a is not g:
                 copies.append((a, copy))

@@ -13,17 +13,17 @@ extern "C" __global__ void max_pool2d(const T* __restrict__ x, T* __restrict__ y
   FOR_EACH(i, unsigned(v.N) * v.C * v.OH * v.OW) {
     const int oh = i / v.OW % v.OH, ow = i % v.OW, top = oh * v.SH - v.PH, left = ow * v.SW - v.PW;
     const T* image = x + i / (v.OH * v.OW) * (v.H * v.W);
-    T best = lowest;
+    Acc best = Acc(lowest);
     int first_h = top, first_w = left;  // the first place of the window inside the image
     while (first_h < 0) first_h += v.DH;
     while (first_w < 0) first_w += v.DW;
     int at = min(first_h, v.H - 1) * v.W + min(first_w, v.W - 1);
     for (int h = first_h; h < min(top + (v.KH - 1) * v.DH + 1, v.H); h += v.DH)
       for (int w = first_w; w < min(left + (v.KW - 1) * v.DW + 1, v.W); w += v.DW) {
-        const T value = image[h * v.W + w];
+        const Acc value = Acc(image[h * v.W + w]);
         if (value > best || value != value) best = value, at = h * v.W + w;
       }
-    y[i] = best;
+    y[i] = T(best);
     index[i] = at;
   }
 }
@@ -35,7 +35,7 @@ extern "C" __global__ void max_pool2d_input_grad(const T* __restrict__ dy, const
   FOR_EACH(i, unsigned(v.N) * v.C * v.H * v.W) {
     const int h = i / v.W % v.H, w = i % v.W, here = h * v.W + w;
     const unsigned plane = i / (v.H * v.W) * (v.OH * v.OW);
-    T sum = 0;
+    Acc sum = 0;
     for (int k = 0; k < v.KH; k++) {
       const int down = h + v.PH - k * v.DH, oh = down / v.SH;
       if (down < 0 || down % v.SH || oh >= v.OH) continue;
@@ -43,10 +43,10 @@ extern "C" __global__ void max_pool2d_input_grad(const T* __restrict__ dy, const
         const int right = w + v.PW - l * v.DW, ow = right / v.SW;
         if (right < 0 || right % v.SW || ow >= v.OW) continue;
         const unsigned o = plane + oh * v.OW + ow;
-        if (index[o] == here) sum += dy[o];
+        if (index[o] == here) sum += Acc(dy[o]);
       }
     }
-    dx[i] = sum;
+    dx[i] = T(sum);
   }
 }
 
@@ -67,10 +67,10 @@ extern "C" __global__ void max_pool2d_at(const T* __restrict__ x, const int* __r
 extern "C" __global__ void max_unpool2d(const T* __restrict__ y, const int* __restrict__ index, T* __restrict__ x,
                                         int planes, int area, int taken, Fault* fault) {
   FOR_EACH(i, unsigned(planes)) {
-    for (int p = 0; p < area; p++) x[i * area + p] = 0;
+    for (int p = 0; p < area; p++) x[i * area + p] = T(0);
     for (int p = 0; p < taken; p++) {
       const int at = index[i * taken + p];
-      if (at >= 0 && at < area) x[i * area + at] += y[i * taken + p];
+      if (at >= 0 && at < area) x[i * area + at] = T(Acc(x[i * area + at]) + Acc(y[i * taken + p]));
       else report(fault, POOL_INDEX, at, area);
     }
   }
@@ -91,10 +91,10 @@ extern "C" __global__ void avg_pool2d(const T* __restrict__ x, T* __restrict__ y
   FOR_EACH(i, unsigned(v.N) * v.C * v.OH * v.OW) {
     const int oh = i / v.OW % v.OH, ow = i % v.OW, top = oh * v.SH - v.PH, left = ow * v.SW - v.PW;
     const T* image = x + i / (v.OH * v.OW) * (v.H * v.W);
-    T sum = 0;
+    Acc sum = 0;
     for (int h = max(top, 0); h < min(top + v.KH, v.H); h++)
-      for (int w = max(left, 0); w < min(left + v.KW, v.W); w++) sum += image[h * v.W + w];
-    y[i] = sum / T(divisor(v, oh, ow, count_include_pad, divisor_override));
+      for (int w = max(left, 0); w < min(left + v.KW, v.W); w++) sum += Acc(image[h * v.W + w]);
+    y[i] = T(sum / Acc(divisor(v, oh, ow, count_include_pad, divisor_override)));
   }
 }
 
@@ -105,17 +105,17 @@ extern "C" __global__ void avg_pool2d_input_grad(const T* __restrict__ dy, T* __
   FOR_EACH(i, unsigned(v.N) * v.C * v.H * v.W) {
     const int h = i / v.W % v.H, w = i % v.W;
     const T* plane = dy + i / (v.H * v.W) * (v.OH * v.OW);
-    T sum = 0;
+    Acc sum = 0;
     for (int k = 0; k < v.KH; k++) {
       const int down = h + v.PH - k, oh = down / v.SH;
       if (down < 0 || down % v.SH || oh >= v.OH) continue;
       for (int l = 0; l < v.KW; l++) {
         const int right = w + v.PW - l, ow = right / v.SW;
         if (right < 0 || right % v.SW || ow >= v.OW) continue;
-        sum += plane[oh * v.OW + ow] / T(divisor(v, oh, ow, count_include_pad, divisor_override));
+        sum += Acc(plane[oh * v.OW + ow]) / Acc(divisor(v, oh, ow, count_include_pad, divisor_override));
       }
     }
-    dx[i] = sum;
+    dx[i] = T(sum);
   }
 }
 
@@ -131,13 +131,13 @@ extern "C" __global__ void adaptive_max_pool2d(const T* __restrict__ x, T* __res
     const int oh = i / v.OW % v.OH, ow = i % v.OW;
     const T* image = x + i / (v.OH * v.OW) * (v.H * v.W);
     int at = window_start(oh, v.H, v.OH) * v.W + window_start(ow, v.W, v.OW);
-    T best = image[at];
+    Acc best = Acc(image[at]);
     for (int h = window_start(oh, v.H, v.OH); h < window_end(oh, v.H, v.OH); h++)
       for (int w = window_start(ow, v.W, v.OW); w < window_end(ow, v.W, v.OW); w++) {
-        const T value = image[h * v.W + w];
+        const Acc value = Acc(image[h * v.W + w]);
         if (value > best || (value != value && best == best)) best = value, at = h * v.W + w;
       }
-    y[i] = best;
+    y[i] = T(best);
     index[i] = at;
   }
 }
@@ -150,10 +150,10 @@ extern "C" __global__ void adaptive_avg_pool2d(const T* __restrict__ x, T* __res
     const int top = window_start(oh, v.H, v.OH), bottom = window_end(oh, v.H, v.OH);
     const int left = window_start(ow, v.W, v.OW), right = window_end(ow, v.W, v.OW);
     const T* image = x + i / (v.OH * v.OW) * (v.H * v.W);
-    T sum = 0;
+    Acc sum = 0;
     for (int h = top; h < bottom; h++)
-      for (int w = left; w < right; w++) sum += image[h * v.W + w];
-    y[i] = sum / T((bottom - top) * (right - left));
+      for (int w = left; w < right; w++) sum += Acc(image[h * v.W + w]);
+    y[i] = T(sum / Acc((bottom - top) * (right - left)));
   }
 }
 
@@ -163,13 +163,13 @@ extern "C" __global__ void adaptive_avg_pool2d_input_grad(const T* __restrict__ 
   FOR_EACH(i, unsigned(v.N) * v.C * v.H * v.W) {
     const int h = i / v.W % v.H, w = i % v.W;
     const T* plane = dy + i / (v.H * v.W) * (v.OH * v.OW);
-    T sum = 0;
+    Acc sum = 0;
     for (int oh = window_start(h, v.OH, v.H); oh < window_end(h, v.OH, v.H); oh++)
       for (int ow = window_start(w, v.OW, v.W); ow < window_end(w, v.OW, v.W); ow++) {
         const int rows = window_end(oh, v.H, v.OH) - window_start(oh, v.H, v.OH);
         const int columns = window_end(ow, v.W, v.OW) - window_start(ow, v.W, v.OW);
-        sum += plane[oh * v.OW + ow] / T(rows * columns);
+        sum += Acc(plane[oh * v.OW + ow]) / Acc(rows * columns);
       }
-    dx[i] = sum;
+    dx[i] = T(sum);
   }
 }

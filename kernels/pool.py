@@ -16,6 +16,7 @@ import numpy as np
 from . import compiled
 from .conv import Pair, chunks, empty_nhwc
 from .fused import nhwc
+from .half import in_float32
 from .parallel import for_blocks
 from .relu import masked
 
@@ -62,6 +63,7 @@ def max_pool2d(
     return y, index
 
 
+@in_float32()
 def max_pool2d_input_grad(
     dy: np.ndarray, index: np.ndarray, x_shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair,
     dilation: Pair,
@@ -94,6 +96,7 @@ def max_pool2d_at(x: np.ndarray, index: np.ndarray) -> np.ndarray:
     return taken.reshape(index.shape)
 
 
+@in_float32()
 def max_unpool2d(y: np.ndarray, index: np.ndarray, size: Pair) -> np.ndarray:
     """x (N, C, *size): zero but for the sum of each y (N, C, OH, OW) at its index; the adjoint of max_pool2d_at."""
     N, C = y.shape[:2]

@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 
 from . import compiled, philox
+from .half import in_float32
 from .parallel import for_blocks
 
 RANDOM_BLOCKS = 2  # of the counter-based stream, for each image that is mapped at random
 _BLOCK = 8192  # points at a time, so that what is computed of them stays in the cache
 
 
+@in_float32()
 def random_affine(
     x: np.ndarray, low: np.ndarray, high: np.ndarray, center: np.ndarray, nearest: bool, fill: Any, key: int, block: int
 ) -> np.ndarray:
@@ -62,6 +64,7 @@ def affine_maps(
     return maps
 
 
+@in_float32()
 def warp(x: np.ndarray, maps: np.ndarray, nearest: bool, fill: Any) -> np.ndarray:
     """x (N, C, H, W), uint8, float32 or float64, seen through maps (N, 3, 3): the same shape and dtype.
 
@@ -82,6 +85,7 @@ def warp(x: np.ndarray, maps: np.ndarray, nearest: bool, fill: Any) -> np.ndarra
     return y if x.dtype.kind == "f" else y.round().clip(0, 255).astype(np.uint8)
 
 
+@in_float32()
 def sample(x: np.ndarray, u: np.ndarray, v: np.ndarray, nearest: bool = False, fill: Any = 0) -> np.ndarray:
     """x (N, C, H, W) at the points u, v (N, OH, OW): (N, C, OH, OW), in the dtype of x; bilinear needs floats.
 

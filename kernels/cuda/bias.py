@@ -7,7 +7,8 @@ import math
 import cupy as cp
 import numpy as np
 
-from .launch import contiguous, empty, launch, max_blocks
+from .launch import contiguous, empty, launch, max_blocks, sum_type
+from .parts import rounded_sum
 
 FILE = "bias.cu"
 COLUMNS = 32  # of a block of column_sums
@@ -24,29 +25,21 @@ def bias_grad(dy: cp.ndarray) -> cp.ndarray:
     """See kernels/bias.py; the sum is cut into parts that are added in a fixed order."""
     N, C = dy.shape[:2]
     area = math.prod(dy.shape[2:])
-    if dy.dtype == np.float16:
-        return dy.sum(axis=(0, *range(2, dy.ndim)))
     if area == 1:
-        return _column_sums(contiguous(dy), N, C)
-    parts = max(1, min(N, max_blocks(cp.cuda.runtime.getDevice()) // 4 // max(C, 1)))
-    partial = empty((parts, C) if parts > 1 else (C,), dy.dtype)
-    launch(FILE, "channel_sums", dy.dtype, parts * C, contiguous(dy), partial, N, C, area, parts, per_block=1)
-    return _column_sums(partial, parts, C) if parts > 1 else partial
-
-
-def _column_sums(dy: cp.ndarray, M: int, C: int) -> cp.ndarray:
-    """The sums (C,) of the columns of dy (M, C)."""
-    parts = max(1, min(64, M // ROWS))
-    partial = empty((parts, C) if parts > 1 else (C,), dy.dtype)
-    launch(FILE, "column_sums", dy.dtype, -(-C // COLUMNS) * parts, dy, partial, M, C, parts, per_block=1)
-    return _column_sums(partial, parts, C) if parts > 1 else partial
+        name, sizes, parts = "column_sums", (N, C), max(1, min(64, N // ROWS))
+        blocks = -(-C // COLUMNS) * parts
+    else:
+        at_once = max_blocks(cp.cuda.runtime.getDevice()) // 4
+        name, sizes, parts = "channel_sums", (N, C, area), max(1, min(N, at_once // max(C, 1)))
+        blocks = C * parts
+    partial = empty((parts, C) if parts > 1 else (C,), sum_type(dy.dtype))
+    launch(FILE, name, dy.dtype, blocks, contiguous(dy), partial, *sizes, parts, per_block=1)
+    return rounded_sum(partial, dy.dtype)
 
 
 def count_correct(x: cp.ndarray, t: cp.ndarray) -> cp.ndarray:
     """See kernels/bias.py."""
     M, C = x.shape
-    if x.dtype == np.float16:
-        x = x.astype(np.float32)
     correct = empty((), np.int64)
     labels = contiguous(t.astype(np.int64, copy=False))
     launch(FILE, "count_correct", x.dtype, 1, contiguous(x), labels, correct, M, C)

@@ -9,6 +9,7 @@ import cupy as cp
 import numpy as np
 
 from ..conv import Pair, out_size
+from ..half import in_float32
 from .launch import contiguous, empty, launch
 from .product import Size, product
 
@@ -38,6 +39,7 @@ def _out(x_shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair, di
     return OH, OW
 
 
+@in_float32()
 def im2col(x: cp.ndarray, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> cp.ndarray:
     """See kernels/conv.py."""
     N, C = x.shape[:2]
@@ -48,6 +50,7 @@ def im2col(x: cp.ndarray, kernel: Pair, stride: Pair, padding: Pair, dilation: P
     return cols
 
 
+@in_float32()
 def col2im(cols: cp.ndarray, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair) -> cp.ndarray:
     """See kernels/conv.py."""
     _, OH, OW, KH, KW, C = cols.shape

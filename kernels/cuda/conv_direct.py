@@ -44,7 +44,7 @@ def usable(
     x: cp.ndarray, y: cp.ndarray, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> bool:
     """Whether the arrays are of a floating type that the kernels take, and not empty."""
-    return all(a.dtype.char in "fd" and a.size for a in (x, y))
+    return all(a.dtype.char in "efd" and a.size for a in (x, y))
 
 
 def conv2d(

@@ -19,9 +19,6 @@ def dropout(
     x: cp.ndarray, kept_shape: tuple[int, ...], p: float, scale: float, key: int, block: int
 ) -> tuple[cp.ndarray, cp.ndarray]:
     """See kernels/dropout.py."""
-    if x.dtype == np.float16:
-        y, kept = dropout(x.astype(np.float32), kept_shape, p, scale, key, block)
-        return y.astype(np.float16), kept
     y, kept = empty(x.shape, x.dtype), empty(kept_shape, np.bool_)
     shared = x.size // max(math.prod(kept_shape), 1)
     further = moved(key, block, blocks_for(kept.size))
@@ -32,8 +29,6 @@ def dropout(
 
 def dropout_kept(x: cp.ndarray, kept: cp.ndarray, scale: float) -> cp.ndarray:
     """See kernels/dropout.py."""
-    if x.dtype == np.float16:
-        return dropout_kept(x.astype(np.float32), kept, scale).astype(np.float16)
     y = empty(x.shape, x.dtype)
     shared = x.size // max(kept.size, 1)
     launch(FILE, "dropout_kept", x.dtype, x.size, contiguous(x), kept, y, x.size, shared, scale)

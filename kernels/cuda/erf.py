@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import cupy as cp
 
+from ..half import in_float32
 from .launch import contiguous, empty, launch
 
 
+@in_float32()
 def erf(x: cp.ndarray) -> cp.ndarray:
     """See kernels/erf.py."""
     y = empty(x.shape, x.dtype)

@@ -14,6 +14,8 @@ FILE = "index.cu"
 
 def scatter_sum(positions: cp.ndarray, values: cp.ndarray, size: int) -> cp.ndarray:
     """See kernels/index.py."""
+    if values.dtype == np.float16:
+        return scatter_sum(positions, values.astype(np.float32), size).astype(np.float16)
     flat = positions.ravel().astype(np.int64, copy=False)
     order = cp.argsort(flat, kind="stable")
     starts = cp.searchsorted(flat[order], cp.arange(size + 1))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import cupy as cp
 import numpy as np
 
-from .launch import contiguous, empty, launch
+from .launch import contiguous, empty, launch, sum_type
+from .parts import rounded_sum
 
 FILE = "loss.cu"
 ROWS = 8  # of a block: one for each warp
@@ -20,8 +21,7 @@ def class_labels(t: cp.ndarray, C: int, ignore_index: int) -> cp.ndarray:
 
 def check_probabilities(x: cp.ndarray) -> None:
     """See kernels/loss.py; here the RuntimeError comes when the device is next waited for."""
-    x = contiguous(x.astype(np.float32, copy=False) if x.dtype == np.float16 else x)
-    launch(FILE, "check_probabilities", x.dtype, x.size, x, x.size)
+    launch(FILE, "check_probabilities", x.dtype, x.size, contiguous(x), x.size)
 
 
 def _labels(t: cp.ndarray) -> cp.ndarray:
@@ -31,9 +31,9 @@ def _labels(t: cp.ndarray) -> cp.ndarray:
 def _with_labels(
     x: cp.ndarray, t: cp.ndarray, ignore_index: int, smoothing: float
 ) -> tuple[cp.ndarray, cp.ndarray, cp.ndarray]:
-    """y, lse and the classes."""
+    """y, lse, both in the type of sums, and the classes."""
     M, C = x.shape
-    y, lse, labels = empty((M,), x.dtype), empty((M,), x.dtype), empty((M,), np.int64)
+    y, lse, labels = empty((M,), sum_type(x.dtype)), empty((M,), sum_type(x.dtype)), empty((M,), np.int64)
     arrays = contiguous(x), _labels(t.reshape(-1)), y, lse, labels
     launch(FILE, "softmax_cross_entropy", x.dtype, M, *arrays, M, C, smoothing, ignore_index, per_block=ROWS)
     return y, lse, labels
@@ -48,7 +48,7 @@ def _apart(dy: cp.ndarray) -> tuple[cp.ndarray, int]:
 def softmax_cross_entropy(x: cp.ndarray, t: cp.ndarray, smoothing: float = 0.0) -> tuple[cp.ndarray, cp.ndarray]:
     """See kernels/loss.py."""
     y, lse, _ = _with_labels(x, t, -1, smoothing)
-    return y, lse
+    return rounded_sum(y, x.dtype), lse
 
 
 def softmax_cross_entropy_grad(
@@ -75,7 +75,7 @@ def mean_cross_entropy(
 ) -> tuple[cp.ndarray, cp.ndarray, cp.ndarray, cp.ndarray]:
     """See kernels/loss.py; here the IndexError comes when the device is next waited for."""
     y, lse, labels = _with_labels(x, t, ignore_index, smoothing)
-    mean, count = empty((), x.dtype), empty((), x.dtype)
+    mean, count = empty((), x.dtype), empty((), sum_type(x.dtype))
     launch(FILE, "counted_mean", x.dtype, 1, y, labels, mean, count, len(y))
     return mean, labels, lse, count
 
@@ -90,7 +90,7 @@ def mean_cross_entropy_grad(
 def soft_cross_entropy(x: cp.ndarray, p: cp.ndarray, smoothing: float) -> tuple[cp.ndarray, cp.ndarray]:
     """See kernels/loss.py."""
     M, C = x.shape
-    y, lse = empty((M,), x.dtype), empty((M,), x.dtype)
+    y, lse = empty((M,), x.dtype), empty((M,), sum_type(x.dtype))
     arrays = contiguous(x), contiguous(p), y, lse
     launch(FILE, "soft_cross_entropy", x.dtype, M, *arrays, M, C, smoothing, per_block=ROWS)
     return y, lse

@@ -10,6 +10,7 @@ import math
 import cupy as cp
 import numpy as np
 
+from ..half import in_float32
 from .graph import is_capturable
 from .launch import contiguous, empty
 from .product import Size, product
@@ -20,11 +21,12 @@ PRODUCT = np.dtype([(name, np.int32) for name in NAMES])
 
 def matmul(x: cp.ndarray, y: cp.ndarray) -> cp.ndarray:
     """See kernels/matmul.py."""
-    if x.dtype.char in "fd" and is_capturable():
+    if x.dtype.char in "efd" and is_capturable():
         return own_matmul(x, y)
     return cp.matmul(x, y)
 
 
+@in_float32()
 def own_matmul(x: cp.ndarray, y: cp.ndarray) -> cp.ndarray:
     """x (..., M, K) y (..., K, N) by matmul.cu; leading dimensions are broadcast."""
     (M, K), N = x.shape[-2:], y.shape[-1]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import cupy as cp
 
-from .launch import contiguous, empty, launch, max_blocks
+from .launch import contiguous, empty, launch, max_blocks, sum_type
 
 FILE = "norm.cu"
 
@@ -39,9 +41,9 @@ def batch_norm(
 
 def channel_affine(x: cp.ndarray, w: cp.ndarray, b: cp.ndarray) -> cp.ndarray:
     """See kernels/norm.py."""
-    per_channel = -1, *(1,) * (x.ndim - 2)
-    y = x * w.reshape(per_channel)
-    y += b.reshape(per_channel)
+    y, C = empty(x.shape, x.dtype), x.shape[1]
+    area = math.prod(x.shape[2:])
+    launch(FILE, "channel_affine", x.dtype, x.size, contiguous(x), contiguous(w), contiguous(b), y, x.size, C, area)
     return y
 
 
@@ -81,7 +83,7 @@ def layer_norm(
 ) -> tuple[cp.ndarray, cp.ndarray, cp.ndarray]:
     """See kernels/norm.py."""
     M, D = x.shape
-    y, mean, r = empty(x.shape, x.dtype), empty((M, 1), x.dtype), empty((M, 1), x.dtype)
+    y, (mean, r) = empty(x.shape, x.dtype), (empty((M, 1), sum_type(x.dtype)) for _ in range(2))
     launch(
         FILE, "layer_norm", x.dtype, M, contiguous(x), _optional(w), _optional(b), y, mean, r, eps, M, D, per_block=8
     )

@@ -8,6 +8,7 @@ import cupy as cp
 import numpy as np
 
 from ..conv import Pair
+from ..half import in_float32
 from ..pool import pool_size
 from .launch import contiguous, empty, launch
 
@@ -77,6 +78,7 @@ def max_pool2d_at(x: cp.ndarray, index: cp.ndarray) -> cp.ndarray:
     return y
 
 
+@in_float32()
 def max_unpool2d(y: cp.ndarray, index: cp.ndarray, size: Pair) -> cp.ndarray:
     """See kernels/pool.py."""
     N, C, OH, OW = y.shape

@@ -9,10 +9,12 @@ import cupy as cp
 import numpy as np
 
 from .launch import Constants, empty, launch, multiprocessors, sum_type
+from .parts import sum_parts
 
 THREADS = 128  # of a block, as in tile.cuh
 TILES = [(32, 64), (32, 128), (64, 128)]  # rows and columns
-TILES_OF_FLOAT64 = [(32, 64)]  # for checking gradients: not worth the time to compile more
+# By dtype, where more are not worth the time to compile: float64 is for checking gradients.
+ONE_TILE = {np.dtype(np.float64): TILES[0], np.dtype(np.float16): TILES[1]}
 SMALLEST_PART = 128  # terms
 RESIDENT = 3  # blocks of the largest tile that a multiprocessor runs at once
 
@@ -42,7 +44,7 @@ def constants(rows: int, columns: int) -> Constants:
 
 def tiles_for(dtype: np.dtype) -> list[tuple[int, int]]:
     """The tiles that there are for arrays of `dtype`."""
-    return TILES_OF_FLOAT64 if dtype == np.float64 else TILES
+    return [ONE_TILE[dtype]] if dtype in ONE_TILE else TILES
 
 
 @functools.cache
@@ -93,6 +95,4 @@ def product(
     }
     launch(file, name, out.dtype, cut.blocks, *arguments, **shape)
     if partial is not None:
-        channels, area = (out.shape[1], out.shape[2] * out.shape[3]) if bias is not None else (1, 1)
-        rest = out, out.size, cut.parts, area, channels, int(relu or 0)
-        launch("parts.cu", "sum_parts", out.dtype, out.size, partial, bias, *rest)
+        sum_parts(partial, out, bias, bool(relu))

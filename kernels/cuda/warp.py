@@ -7,6 +7,7 @@ from typing import Any
 import cupy as cp
 import numpy as np
 
+from ..half import in_float32
 from ..warp import RANDOM_BLOCKS
 from .graph import moved
 from .launch import contiguous, empty, launch
@@ -16,6 +17,7 @@ SAMPLE = np.dtype([(name, np.int32) for name in ["N", "C", "H", "W", "OH", "OW"]
 RANGES = np.dtype([("low", np.float64, 6), ("high", np.float64, 6), ("center", np.float64, 2)])
 
 
+@in_float32()
 def random_affine(
     x: cp.ndarray, low: np.ndarray, high: np.ndarray, center: np.ndarray, nearest: bool, fill: Any, key: int, block: int
 ) -> cp.ndarray:
@@ -29,6 +31,7 @@ def random_affine(
     return y
 
 
+@in_float32()
 def warp(x: cp.ndarray, maps: cp.ndarray, nearest: bool, fill: Any) -> cp.ndarray:
     """See kernels/warp.py."""
     y = empty(x.shape, x.dtype)
@@ -38,6 +41,7 @@ def warp(x: cp.ndarray, maps: cp.ndarray, nearest: bool, fill: Any) -> cp.ndarra
     return y
 
 
+@in_float32()
 def sample(x: cp.ndarray, u: cp.ndarray, v: cp.ndarray, nearest: bool = False, fill: Any = 0) -> cp.ndarray:
     """See kernels/warp.py."""
     y = empty((*x.shape[:2], *u.shape[1:]), x.dtype)

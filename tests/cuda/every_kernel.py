@@ -20,6 +20,9 @@ def run(dtype: Any) -> None:
     def array(*shape: int) -> cp.ndarray:
         return cp.asarray(rng.standard_normal(shape).astype(dtype))
 
+    def positive(*shape: int) -> cp.ndarray:
+        return cp.asarray(rng.random(shape).astype(dtype))
+
     x, w, b = array(3, 4, 7, 5), array(6, 2, 3, 2), array(6)
     stride, padding, dilation = (2, 1), (1, 1), (1, 2)
     geometry = stride, padding, dilation, 2
@@ -49,6 +52,7 @@ def run(dtype: Any) -> None:
         channels = array(images.shape[1])
         _, mean, var = cuda.batch_norm(images, channels, channels, 1e-5)
         cuda.batch_norm_grad(array(*images.shape), images, channels, mean, var, 1e-5)
+        cuda.channel_affine(images, channels, channels)
     rows, columns = array(9, 37), array(37)
     _, mean, r = cuda.layer_norm(rows, columns, columns, 1e-5)
     cuda.layer_norm_grad(array(9, 37), rows, columns, mean, r)
@@ -58,8 +62,8 @@ def run(dtype: Any) -> None:
     cuda.softmax_cross_entropy_grad(array(9), rows, labels, lse)
     mean, labels, lse, count = cuda.mean_cross_entropy(rows, labels, 3, 0.1)
     cuda.mean_cross_entropy_grad(mean, rows, labels, lse, count, 0.1)
-    _, lse = cuda.soft_cross_entropy(rows, abs(array(9, 37)), 0.1)
-    cuda.soft_cross_entropy_grad(array(9), rows, abs(array(9, 37)), lse, 0.1)
+    _, lse = cuda.soft_cross_entropy(rows, positive(9, 37), 0.1)
+    cuda.soft_cross_entropy_grad(array(9), rows, positive(9, 37), lse, 0.1)
     cuda.check_probabilities(cp.full(9, 0.5, dtype))
     cuda.check_index((5, 7), (cp.asarray(rng.integers(-5, 5, 11)),))
     cuda.scatter_sum(cp.asarray(rng.integers(0, 20, 33)), array(33), 23)
@@ -87,7 +91,7 @@ def run(dtype: Any) -> None:
     low, high = np.array([-9.0, -1, -1, 0.5, -9, -9]), np.array([9.0, 1, 1, 1.5, 9, 9])
     cuda.random_affine(x, low, high, np.array([2.0, 3.0]), False, 0.5, key=1, block=0)
 
-    p, g, m, s = ([abs(array(*shape)) for shape in ((3, 5), (), (5001,))] for _ in range(4))
+    p, g, m, s = ([positive(*shape) for shape in ((3, 5), (), (5001,))] for _ in range(4))
     cuda.sgd(p, g, m, 0.1, 0.9, 0.0, 0.1, True, False)
     cuda.adam(p, g, m, s, [], [1, 2, 3], 0.01, 0.9, 0.999, 1e-8, 0.1, False, False, False)
     cuda.rmsprop(p, g, s, [], m, 0.01, 0.9, 1e-8, 0.1, 0.9, False, False)
@@ -106,7 +110,7 @@ def main() -> set[tuple[str, str]]:
 
     launching._compiled = noting
     try:
-        for dtype in (np.float32, np.float64):
+        for dtype in (np.float32, np.float64, np.float16):
             run(dtype)
     finally:
         launching._compiled = compiled

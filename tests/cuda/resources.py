@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from cuda_on_cpu.compiler import cuda_headers
 from cupy_backends.cuda.libs import nvrtc
 from tinygrad_mnist.kernels.cuda import launch, product
 
@@ -20,6 +21,7 @@ COMPILER = (12, 9)  # the NVRTC that resources.csv was written with: registers d
 OPTIONS = ("-std=c++17", "-ftz=true", "--device-as-default-execution-space")  # what CuPy passes too
 FILES = sorted(p.name for p in launch.SOURCES.glob("*.cu"))
 FLOATS = (np.float32, np.float64)
+BY_FLOAT32 = ("erf.cu", "im2col.cu", "index.cu", "matmul.cu", "warp.cu")  # float16 goes through it there
 INTEGERS = (np.int32, np.int64, np.uint8)
 ALSO = {"index.cu": INTEGERS, "relu.cu": (np.int32, np.int64), "rows.cu": (np.int64, np.uint8), "warp.cu": (np.uint8,)}
 
@@ -39,7 +41,7 @@ class Kernel(NamedTuple):
 
 def dtypes(file: str) -> tuple[type, ...]:
     """The types of T that a file is compiled for."""
-    return FLOATS + ALSO.get(file, ())
+    return FLOATS + (np.float16,) * (file not in BY_FLOAT32) + ALSO.get(file, ())
 
 
 def variants(file: str) -> Iterator[tuple[np.dtype, launch.Constants]]:
@@ -56,7 +58,8 @@ def compile_log(source: str, architecture: int) -> str:
     """What the compiler says about a source, with the resources of each kernel; raises NVRTCError if it refuses."""
     program = nvrtc.createProgram(source, "kernel.cu", [], [])
     try:
-        nvrtc.compileProgram(program, (*OPTIONS, f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v"))
+        target = f"--gpu-architecture=sm_{architecture}"
+        nvrtc.compileProgram(program, (*OPTIONS, cuda_headers(), target, "--ptxas-options=-v"))
         return nvrtc.getProgramLog(program)
     except nvrtc.NVRTCError as error:
         raise RuntimeError(nvrtc.getProgramLog(program)) from error

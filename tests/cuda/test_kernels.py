@@ -19,7 +19,8 @@ from tinygrad_mnist.kernels.cuda.matmul import own_matmul
 import tinygrad_mnist as tg
 from tinygrad_mnist import kernels
 
-DTYPES = (np.float32, np.float64)
+FLOATS = (np.float32, np.float64)
+DTYPES = (*FLOATS, np.float16)
 few = settings(max_examples=5 if SANITIZERS else 25, deadline=None)  # no deadline: the first example builds
 
 
@@ -208,6 +209,8 @@ def test_optimizers(weight_decay: float, maximize: bool) -> None:
         assert_same("rmsprop", p, g, [np.asarray(25 * a) for a in large], small, buffers, *options, terms=10)
     assert_same("adadelta", p, g, v, u, 1.0, 0.9, 1e-6, weight_decay, maximize)
     assert_same("adagrad", p, g, v, steps, 0.1, 0.01, weight_decay, 1e-10, maximize)
+    half = [parameters(seed, np.float16) for seed in range(3)]
+    assert_same("sgd", *half, 0.1, 0.9, 0.0, weight_decay, False, maximize)
 
 
 def test_optimizers_take_more_tensors_than_a_table_holds() -> None:
@@ -224,7 +227,7 @@ def test_both_packages_offer_the_same_functions() -> None:
         assert list(ours.parameters) == list(twin.parameters), name
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_erf(dtype: Any) -> None:
     assert_same("erf", np.linspace(-7, 7, 300).astype(dtype).reshape(3, 100), terms=4)
     assert_same("erf", np.array([0.0, -0.0, np.inf, -np.inf, np.nan], dtype))
@@ -344,7 +347,7 @@ def test_matmul(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     [((70, 33), (33, 140)), ((2, 3, 4, 5), (3, 5, 6)), ((3, 4, 5), (5, 6)), ((0, 4), (4, 5)), ((3, 0), (0, 2)),
      ((3, 900), (900, 2))],
 )  # fmt: skip
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", FLOATS)
 def test_own_matmul(shapes: tuple[tuple[int, ...], ...], transposed: tuple[bool, ...], dtype: Any) -> None:
     """Our own kernel, which stands in for cuBLAS in CUDA graphs, with the operands in both memory orders."""
     rng = np.random.default_rng(0)
@@ -359,7 +362,7 @@ def test_own_matmul(shapes: tuple[tuple[int, ...], ...], transposed: tuple[bool,
 
 
 @pytest.mark.parametrize("fill", [0, 0.5, [1.0, 2.0, 3.0]])
-@pytest.mark.parametrize("dtype", [*DTYPES, np.uint8])
+@pytest.mark.parametrize("dtype", [*FLOATS, np.uint8])
 def test_sample(dtype: Any, fill: Any) -> None:
     rng = np.random.default_rng(0)
     x = (100 * rng.random((2, 3, 7, 5))).astype(dtype)
@@ -373,7 +376,7 @@ def test_sample(dtype: Any, fill: Any) -> None:
 
 @pytest.mark.parametrize("nearest", [False, True])
 @pytest.mark.parametrize("fill", [0, 0.5, np.array([1.0, 200.0, 3.0])])
-@pytest.mark.parametrize("dtype", [*DTYPES, np.uint8])
+@pytest.mark.parametrize("dtype", [*FLOATS, np.uint8])
 def test_maps(dtype: Any, fill: Any, nearest: bool) -> None:
     rng = np.random.default_rng(0)
     x = (200 * rng.random((3, 3, 7, 5))).astype(dtype)
@@ -439,25 +442,30 @@ def test_biases_and_right_answers(dtype: Any) -> None:
     assert_same("count_correct", np.zeros((4, 2), dtype), np.array([0, 1, -1, 2]))
 
 
-@pytest.mark.parametrize("shape", [(4, 5, 3, 3), (4, 5)])
-def test_half_precision_goes_through_single(shape: tuple[int, ...]) -> None:
-    """The results of a kernel for float32, rounded."""
-    x = np.random.default_rng(0).standard_normal(shape).astype(np.float16)
-    y, kept = cuda.dropout(cupy.asarray(x), shape, 0.5, 2.0, 1, 0)
-    assert np.array_equal(y.get(), kernels.dropout(x, shape, 0.5, 2.0, 1, 0)[0])
-    assert np.array_equal(cuda.dropout_kept(cupy.asarray(x), kept, 2.0).get(), y.get())
-    assert cuda.bias_grad(cupy.asarray(x)).dtype == np.float16
-    if x.ndim == 2:
-        labels = cupy.arange(4)
-        assert cuda.count_correct(cupy.asarray(x), labels) == kernels.count_correct(x, labels.get())
-        cuda.add_bias(on_device := cupy.asarray(x), cupy.ones(5, np.float16), False)
-        assert np.array_equal(on_device.get(), x + np.float16(1))
+HALF = {
+    "erf": lambda x: (x,),
+    "im2col": lambda x: (x, (2, 3), (2, 1), (1, 1), (1, 1)),
+    "col2im": lambda x: (x.reshape(1, 2, 3, 2, 2, 10), (1, 10, 3, 4), (1, 1), (0, 0), (1, 1)),
+    "max_unpool2d": lambda x: (x, cupy.zeros(x.shape, np.int32), (3, 3)),
+    "warp": lambda x: (x, cupy.asarray(np.tile(np.eye(3) + 0.1, (4, 1, 1))), False, 0.5),
+    "own_matmul": lambda x: (x[0], x[0].swapaxes(1, 2)),
+}
 
 
-def test_channel_affine() -> None:
+@pytest.mark.parametrize("name", HALF)
+def test_a_kernel_that_float16_does_not_pay_for_goes_through_float32(name: str) -> None:
+    kernel = own_matmul if name == "own_matmul" else getattr(cuda, name)
+    x = cupy.asarray(np.random.default_rng(0).standard_normal((4, 5, 3, 4)).astype(np.float16))
+    got, expected = kernel(*HALF[name](x)).get(), kernel(*HALF[name](x.astype(np.float32))).get()
+    np.testing.assert_array_equal(got, expected.astype(np.float16), strict=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_channel_affine(dtype: Any) -> None:
     rng = np.random.default_rng(0)
-    x, w, b = (rng.standard_normal(shape) for shape in ((2, 3, 4, 5), (3,), (3,)))
-    assert_same("channel_affine", x, w, b)
+    for shape in ((2, 3, 4, 5), (4, 3), (0, 3, 2)):
+        x, w, b = (rng.standard_normal(size).astype(dtype) for size in (shape, (3,), (3,)))
+        assert_same("channel_affine", x, w, b)
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])
@@ -505,7 +513,7 @@ def test_every_kernel_runs_in_what_compute_sanitizer_is_given() -> None:
     assert every_kernel.main() == set()
 
 
-@pytest.mark.parametrize("dtype", [*DTYPES, np.float16])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_check_probabilities(dtype: Any) -> None:
     assert_same("check_probabilities", np.linspace(0, 1, 300).astype(dtype).reshape(3, 100))
     assert_same("check_probabilities", np.ones((0, 2), dtype))

@@ -5,6 +5,7 @@ Builds are kept in the user's cache folder, named by a hash of all that goes int
 
 import functools
 import hashlib
+import importlib.util
 import os
 import re
 import shutil
@@ -138,6 +139,16 @@ def build(source: str, defines: Sequence[str], name_expressions: Sequence[str] =
     return make(path, ["g++", *FLAGS, *include_flags(), *defines, *LINKER, *map(str, flags), str(translated)])
 
 
+@functools.cache
+def cuda_headers() -> str:
+    """The option that lets NVRTC find CUDA's own headers, those of the wheel if it is there: cuda_fp16.h is one."""
+    import cupy
+
+    wheel = importlib.util.find_spec("nvidia.cuda_runtime")
+    found = wheel.submodule_search_locations if wheel else None
+    return f"-I{found[0] if found else cupy.cuda.get_cuda_path()}/include"
+
+
 def replace_compile(program_type: Any) -> None:
     """Let CuPy's NVRTC program give a path to a shared object where it would give machine code."""
     nvrtc_compile: Callable[..., Any] = program_type.compile
@@ -148,7 +159,8 @@ def replace_compile(program_type: Any) -> None:
         valid = CACHE / version() / (digest(self.src.encode(), " ".join(options).encode()) + ".valid")
         from_cupy = CUPY_HEADERS in self.src  # hundreds, that CuPy's authors have checked: a third of the time to build
         if not (from_cupy or valid.exists()):
-            nvrtc_compile(self, options, log_stream)  # raises CompileException, as on a machine with a GPU
+            # Raises CompileException, as on a machine with a GPU.
+            nvrtc_compile(self, (cuda_headers(), *options), log_stream)
             write(valid, "")
         expressions = list(self.name_expressions or ())
         path = build(self.src, [o for o in options if o.startswith(("-I", "-D"))], expressions)

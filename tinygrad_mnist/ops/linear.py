@@ -7,14 +7,14 @@ from typing import Any
 from ..autograd import Variable, is_grad_enabled, op
 from .activation import relu_grad
 from .broadcast import sum
-from .matmul import matmul, product
+from .matmul import matmul
 from .shape import transpose
 
 
 @op
 def linear(x: Variable, w: Variable, b: Variable | None) -> Any:
     """x wᵀ + b for x (M, C), w (O, C), b (O,) or None: (M, O)."""
-    y = product(x, w.like(w.array.T))
+    y = x.kernels.matmul(x.array, w.array.T)
     if b is not None:
         x.kernels.add_bias(y, b.array)
     return y, lambda g: matmul(g, w), lambda g: matmul(transpose(g, 0, 1), x), _bias_grad
@@ -23,7 +23,7 @@ def linear(x: Variable, w: Variable, b: Variable | None) -> Any:
 @op
 def linear_relu(x: Variable, w: Variable, b: Variable | None) -> Any:
     """max(x wᵀ + b, 0): `linear` and `relu` in one pass over the result."""
-    value = product(x, w.like(w.array.T))
+    value = x.kernels.matmul(x.array, w.array.T)
     x.kernels.add_bias(value, None if b is None else b.array, True)
     last: list = [None, None]  # the g seen last, and the gradient before ReLU for it
 

@@ -17,18 +17,10 @@ def _matmul(x: Variable, y: Variable) -> Any:
     """x (..., n, k) · y (..., k, m), leading dimensions broadcast."""
     x_shape, y_shape = x.shape, y.shape
     return (
-        product(x, y),
+        x.kernels.matmul(x.array, y.array),
         lambda g: sum_to(matmul(g, transpose(y, -2, -1)), x_shape),
         lambda g: sum_to(matmul(transpose(x, -2, -1), g), y_shape),
     )
-
-
-def product(x: Variable, y: Variable) -> Any:
-    """x @ y; float16 is multiplied in float32, for accuracy and because BLAS knows no float16."""
-    matmul = x.kernels.matmul
-    if x.dtype == np.float16:
-        return matmul(x.array.astype(np.float32), y.array.astype(np.float32)).astype(np.float16)
-    return matmul(x.array, y.array)
 
 
 def matmul(x: Variable, y: Variable) -> Any:
