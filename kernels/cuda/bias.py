@@ -25,12 +25,12 @@ def bias_grad(dy: cp.ndarray) -> cp.ndarray:
     """See kernels/bias.py; the sum is cut into parts that are added in a fixed order."""
     N, C = dy.shape[:2]
     area = math.prod(dy.shape[2:])
+    name, sizes = ("column_sums", [N, C]) if area == 1 else ("channel_sums", [N, C, area])
     if area == 1:
-        name, sizes, parts = "column_sums", (N, C), max(1, min(64, N // ROWS))
+        parts = max(1, min(64, N // ROWS))
         blocks = -(-C // COLUMNS) * parts
     else:
-        at_once = max_blocks(cp.cuda.runtime.getDevice()) // 4
-        name, sizes, parts = "channel_sums", (N, C, area), max(1, min(N, at_once // max(C, 1)))
+        parts = max(1, min(N, max_blocks(cp.cuda.runtime.getDevice()) // 4 // max(C, 1)))
         blocks = C * parts
     partial = empty((parts, C) if parts > 1 else (C,), sum_type(dy.dtype))
     launch(FILE, name, dy.dtype, blocks, contiguous(dy), partial, *sizes, parts, per_block=1)

@@ -68,6 +68,16 @@ def test_a_step_waits_for_nothing_and_launches_little(counters: cuda_on_cpu.Coun
     assert work["launches"] + work["library_calls"] <= 37, launched
 
 
+def test_a_step_in_float16_casts_nothing(counters: cuda_on_cpu.Counters) -> None:
+    """As many launches as float32, but for two: sum_parts rounds the bias gradients of the linear layers."""
+    step = trainer("cuda", dtype="float16", lr=0.01, momentum=0.9)
+    step(0)
+    work = cuda_on_cpu.count(counters, lambda: step(1))
+    launched = counters.launched(work["launches"])
+    assert work["launches"] + work["library_calls"] <= 39, launched
+    assert [name for name in launched if name.startswith("cupy_")] == ["cupy_fill"]
+
+
 def test_a_step_of_fit_with_its_batch_waits_for_nothing(counters: cuda_on_cpu.Counters) -> None:
     """From the loader to the count of right answers; one of the kernels is CuPy's, which are slow to build."""
     dataset = datasets.MNIST(train=False, transform=Compose([ToTensor(), Normalize((0.1307,), (0.3081,))]))
