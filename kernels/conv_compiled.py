@@ -17,16 +17,16 @@ cannot look into compiled functions: the tests compare each with NumPy.
 from __future__ import annotations
 
 import numpy as np
-from numba import float32, int64, njit, void
+from numba import float32, int64, njit, uint64, void
 
 from .fused import NONE
-from .fused_compiled import add_pixels, choices, copy, fill, finish, four, images, options, table
+from .fused_compiled import add_pixels, choices, copy, fill, finish, four, images, inner, options, table
 from .tile import COLUMNS, MR, tile
 
 _blocks = float32[:, :, ::1]
 
 
-@njit(**options)
+@njit(void(float32[:, ::1], uint64, table, int64, table, int64, _blocks, float32[::1]), **inner)
 def _product(
     sums: np.ndarray, a: int, rows: np.ndarray, step: int, segments: np.ndarray, run: int, w: np.ndarray,
     bias: np.ndarray,
@@ -74,10 +74,7 @@ def conv(
         finish(y[n], choice[n % len(choice)], sums, epilogue, width, grid)
 
 
-@njit(
-    void(images, images, choices, int64, four, table, table, table, int64, _blocks, four, images),
-    **options,
-)
+@njit(**options)  # compiled when it is first called: few convolutions need it
 def scatter(
     dy: np.ndarray, dy_out: np.ndarray, dy_choice: np.ndarray, undo: int, size: tuple[int, ...], pixels: np.ndarray,
     starts: np.ndarray, taps: np.ndarray, run: int, w: np.ndarray, frame: tuple[int, ...], dx: np.ndarray,
@@ -109,14 +106,14 @@ def scatter(
 
 
 @njit(
-    void(images, four, images, images, choices, int64, int64, table, int64, table, int64, _blocks, float32[::1]),
+    void(images, four, images, images, choices, int64, int64, table, int64, table, int64, _blocks, float32[:, ::1]),
     **options,
 )
 def weight_grad(
     x: np.ndarray, frame: tuple[int, ...], dy: np.ndarray, dy_out: np.ndarray, dy_choice: np.ndarray, undo: int,
     width: int, patch: np.ndarray, step: int, segments: np.ndarray, run: int, dw: np.ndarray, db: np.ndarray,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """dw (column blocks, patch, COLUMNS) += patches of x, transposed, · dy; db += dy.
+    """dw (column blocks, patch, COLUMNS) += patches of x, transposed, · dy; db[0] += dy, db[1] is `add_pixels`' room.
 
     A row of dy has `width` pixels.
     """

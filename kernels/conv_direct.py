@@ -207,7 +207,7 @@ def _weight_and_bias_grad(
 
     def images(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         dw = np.zeros((groups, blocks, len(patch), code.COLUMNS), np.float32)
-        db = np.zeros((groups, blocks * code.COLUMNS), np.float32)
+        db = np.zeros((groups, 2, blocks * code.COLUMNS), np.float32)
         for g in range(groups):
             gradient = step_of(dy, fused, start, stop, slice(g * OG, (g + 1) * OG))
             xg = nhwc(x[start:stop, g * C : (g + 1) * C])
@@ -218,7 +218,7 @@ def _weight_and_bias_grad(
     dw: Any = sum(dw for dw, _ in parts)
     db: Any = sum(db for _, db in parts)
     dw = dw.transpose(0, 1, 3, 2).reshape(groups, -1, len(patch))[:, :OG, : KH * KW * C]  # (G, O/G, KH KW C)
-    return np.ascontiguousarray(dw.reshape(O, KH, KW, C).transpose(0, 3, 1, 2)), db[:, :OG].ravel()
+    return np.ascontiguousarray(dw.reshape(O, KH, KW, C).transpose(0, 3, 1, 2)), db[:, 0, :OG].ravel()
 
 
 def flat_index(pooled: Fused) -> np.ndarray:

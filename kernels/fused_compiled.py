@@ -14,7 +14,9 @@ from .fused import NONE, RELU, RELU_POOL
 
 images, choices = float32[:, :, :, ::1], uint8[:, :, :, ::1]
 table, four = int64[::1], types.UniTuple(int64, 4)
-options: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
+options: Any = {"nogil": True, "cache": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+inner: Any = {**options, "no_cpython_wrapper": True}  # of what only other compiled functions call
+image = float32[:, :, ::1]
 
 
 @njit(void(images, float32[:, :, :, :]), **options)
@@ -28,7 +30,7 @@ def gather(y: np.ndarray, x: np.ndarray) -> None:  # pragma: no cover
                     y[n, h, w, c] = x[n, h, w, c]
 
 
-@njit(**options)
+@njit(void(image, image, int64, int64), **inner)
 def copy(padded: np.ndarray, x: np.ndarray, top: int, left: int) -> None:  # pragma: no cover
     H, W, C = x.shape
     for h in range(H):
@@ -37,7 +39,7 @@ def copy(padded: np.ndarray, x: np.ndarray, top: int, left: int) -> None:  # pra
                 padded[top + h, left + w, c] = x[h, w, c]
 
 
-@njit(**options)
+@njit(void(image, image, image, uint8[:, :, ::1], int64, int64, int64), **inner)
 def fill(
     padded: np.ndarray, dy: np.ndarray, y: np.ndarray, choice: np.ndarray, epilogue: int, top: int, left: int
 ) -> None:  # pragma: no cover
@@ -60,7 +62,7 @@ def fill(
                         into[o] = dy[h, w, o] if taken else np.float32(0)
 
 
-@njit(**options)
+@njit(void(image, uint8[:, :, ::1], float32[:, ::1], int64, int64, four), **inner)
 def finish(
     y: np.ndarray, choice: np.ndarray, sums: np.ndarray, epilogue: int, width: int, grid: tuple[int, ...]
 ) -> None:  # pragma: no cover
@@ -87,14 +89,14 @@ def finish(
                     y[h, w, o] = np.float32(0) if epilogue == RELU and value < 0 else value
 
 
-@njit(**options)
+@njit(void(float32[:, ::1], image), **inner)
 def add_pixels(total: np.ndarray, image: np.ndarray) -> None:  # pragma: no cover
-    """total (O,) += the sum of image (H, W, O) over its pixels."""
+    """total[0] += the sum of image (H, W, O) over its pixels; total[1] is room for it, zero before and after."""
     H, W, O = image.shape
-    row = np.zeros(O, np.float32)
     for h in range(H):
         for w in range(W):
             for o in range(O):
-                row[o] += image[h, w, o]
+                total[1, o] += image[h, w, o]
     for o in range(O):
-        total[o] += row[o]
+        total[0, o] += total[1, o]
+        total[1, o] = 0

@@ -69,23 +69,25 @@ def conv2d_gradients(
         return gradients if want_dx else (None, *gradients[1:])
     O, C = w.shape[:2]
     OH, OW = dy.shape[2:] if fused is None else fused.conv_shape[2:]
-    columns, rows = O + -O % tile.COLUMNS, offsets((C, 1), multiple=tile.LOW_MR)
+    columns = O + -O % tile.COLUMNS
+    d_rows, rows = offsets((tile.MR, columns)), offsets((C, 1), multiple=tile.LOW_MR)
     frame, *tables = _tiles((OH, OW), padding, C + -C % tile.LANES, columns)
     u = _kernels(w.transpose(2, 3, 0, 1), tile.COLUMNS)
     dx = empty((len(x), *x.shape[2:], C) if want_dx else (0, 0, 0, 0), np.float32)
 
     def images(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        du, db = np.zeros((16, len(rows), columns), np.float32), np.zeros(columns, np.float32)
+        du, db = np.zeros((16, len(rows), columns), np.float32), np.zeros((2, columns), np.float32)
         code.gradients(
-            nhwc(x[start:stop]), frame, *step_of(dy, fused, start, stop), *tables, rows, u, dx[start:stop], du, db
-        )
+            nhwc(x[start:stop]), frame, *step_of(dy, fused, start, stop), *tables, d_rows, rows, u,
+            dx[start:stop], du, db,
+        )  # fmt: skip
         return du, db
 
     parts = for_blocks(images, len(x))
     du: Any = sum(du for du, _ in parts)
     db: Any = sum(db for _, db in parts)
     dw = (GG.T @ du[:, :C, :O].reshape(16, -1)).reshape(3, 3, C, O)
-    return dx.transpose(0, 3, 1, 2) if want_dx else None, np.ascontiguousarray(dw.transpose(3, 2, 0, 1)), db[:O]
+    return dx.transpose(0, 3, 1, 2) if want_dx else None, np.ascontiguousarray(dw.transpose(3, 2, 0, 1)), db[0, :O]
 
 
 def _convolve(
@@ -97,14 +99,16 @@ def _convolve(
     O, C = w.shape[:2]
     columns = O + -O % tile.COLUMNS
     u = _kernels(w.transpose(2, 3, 1, 0), tile.COLUMNS)
-    bias = np.zeros(columns, np.float32)
+    bias = np.zeros((2, columns), np.float32)
     if b is not None:
-        bias[:O] = b
-    frame, *tables = _tiles(size, padding, C + -C % tile.LANES, columns)
+        bias[0, :O] = b
+    channels = C + -C % tile.LANES
+    frame, *tables = _tiles(size, padding, channels, columns)
+    rows = offsets((tile.MR, channels))
 
     def images(start: int, stop: int) -> None:
         chosen = choice[start:stop] if step == RELU_POOL else NO_CHOICE
-        code.conv(*step_of(x, fused, start, stop), frame, *tables, u, bias, y[start:stop], chosen, step)
+        code.conv(*step_of(x, fused, start, stop), frame, *tables, rows, u, bias, y[start:stop], chosen, step)
 
     for_blocks(images, len(x))
 

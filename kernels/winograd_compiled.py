@@ -93,30 +93,31 @@ adjoint_transform = _transform(_b, 4, add=True)  # + B m Bᵀ
 
 @njit(
     void(
-        images, images, choices, int64, four, table, table, int64, float32[:, :, :, ::1], float32[::1],
+        images, images, choices, int64, four, table, table, int64, table, float32[:, :, :, ::1], float32[:, ::1],
         images, choices, int64,
     ),
     **options,
 )  # fmt: skip
 def conv(
     x: np.ndarray, x_out: np.ndarray, x_choice: np.ndarray, undo: int, frame: tuple[int, ...], tiles: np.ndarray,
-    outs: np.ndarray, per_image: int, u: np.ndarray, bias: np.ndarray, y: np.ndarray, choice: np.ndarray,
-    epilogue: int,
+    outs: np.ndarray, per_image: int, rows: np.ndarray, u: np.ndarray, bias: np.ndarray, y: np.ndarray,
+    choice: np.ndarray, epilogue: int,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """y = epilogue(x * kernel + bias), with u (16, column blocks, C, COLUMNS) = G g Gᵀ.
+    """y = epilogue(x * kernel + bias[0]), with u (16, column blocks, C, COLUMNS) = G g Gᵀ; bias[1] is zero.
 
     `frame` and `undo` are those of conv_compiled.conv. `tiles` and `outs` say where tiles begin in some framed images
     and in their results, `per_image` of them in each.
     """
     N, H, W, C = x.shape
-    columns, channels, group = len(bias), C + -C % LANES, len(tiles) // per_image
+    columns, channels, group = bias.shape[1], C + -C % LANES, len(tiles) // per_image
     height, width = frame[0], frame[1]
     framed = height != H or width != W or channels != C or undo != NONE
     room = np.zeros((group, height, width, channels) if framed else (0, 0, 0, 0), np.float32)
     sums = np.empty((group, (height - 2) * (width - 2), columns), np.float32)
     v = np.zeros((16, BLOCK, channels), np.float32)
     m = np.empty((16, BLOCK, columns), np.float32)
-    rows, segment, zeros = np.arange(MR) * channels, np.zeros(1, np.int64), np.zeros(columns, np.float32)
+    # Arrays made here go when they are no longer named: their addresses are asked for where they are used.
+    u_at, rows_at, bias_at, blocks = u.ctypes.data, rows.ctypes.data, bias.ctypes.data, u.shape[1]
     for start in range(0, N, group):
         count = min(group, N - start)
         a = x[start].ctypes.data
@@ -131,22 +132,22 @@ def conv(
                 for c in range(0, channels, LANES):
                     input_transform(
                         a + 4 * (tiles[t + i] + c), width * channels, channels,
-                        v[0, i, c:].ctypes.data, 4 * BLOCK * channels, BLOCK * channels,
+                        v.ctypes.data + 4 * (i * channels + c), 4 * BLOCK * channels, BLOCK * channels,
                     )  # fmt: skip
             for e in range(16):
-                init = bias if e == ONE_ONE else zeros
-                for block in range(u.shape[1]):
+                init = bias_at if e == ONE_ONE else bias_at + 4 * columns
+                for block in range(blocks):
                     column = block * COLUMNS
                     for i in range(0, size, MR):
                         tile(
-                            m[e, i, column:].ctypes.data, columns, init[column:].ctypes.data, 0,
-                            v[e, i].ctypes.data, rows.ctypes.data, 1, segment.ctypes.data, 1, C,
-                            u[e, block].ctypes.data, COLUMNS,
+                            m.ctypes.data + 4 * ((e * BLOCK + i) * columns + column), columns, init + 4 * column, 0,
+                            v.ctypes.data + 4 * (e * BLOCK + i) * channels, rows_at, 1, rows_at, 1, C,
+                            u_at + 4 * (e * blocks + block) * C * COLUMNS, COLUMNS,
                         )  # fmt: skip
             for i in range(size):
                 for c in range(0, columns, LANES):
                     output_transform(
-                        m[0, i, c:].ctypes.data, 4 * BLOCK * columns, BLOCK * columns,
+                        m.ctypes.data + 4 * (i * columns + c), 4 * BLOCK * columns, BLOCK * columns,
                         sums.ctypes.data + 4 * (outs[t + i] + c), (width - 2) * columns, columns,
                     )  # fmt: skip
         for n in range(count):
@@ -155,19 +156,20 @@ def conv(
 
 @njit(
     void(
-        images, four, images, images, choices, int64, table, table, int64, table, float32[:, :, :, ::1],
-        images, float32[:, :, ::1], float32[::1],
+        images, four, images, images, choices, int64, table, table, int64, table, table, float32[:, :, :, ::1],
+        images, float32[:, :, ::1], float32[:, ::1],
     ),
     **options,
 )  # fmt: skip
 def gradients(
     x: np.ndarray, frame: tuple[int, ...], dy: np.ndarray, dy_out: np.ndarray, dy_choice: np.ndarray, undo: int,
-    tiles: np.ndarray, outs: np.ndarray, per_image: int, rows: np.ndarray, u: np.ndarray,
+    tiles: np.ndarray, outs: np.ndarray, per_image: int, d_rows: np.ndarray, rows: np.ndarray, u: np.ndarray,
     dx: np.ndarray, du: np.ndarray, db: np.ndarray,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """du (16, C or more, O or more) += (Bᵀ x B)ᵀ · (A dy Aᵀ) over all tiles, db += dy; dx = B ((A dy Aᵀ) · u) Bᵀ.
+    """du (16, C or more, O or more) += (Bᵀ x B)ᵀ · (A dy Aᵀ) over all tiles, db[0] += dy; dx = B ((A dy Aᵀ) · u) Bᵀ.
 
-    u (16, column blocks, O, COLUMNS) = (G g Gᵀ)ᵀ; dx is left out if it is empty.
+    u (16, column blocks, O, COLUMNS) = (G g Gᵀ)ᵀ; dx is left out if it is empty; db[1] is `add_pixels`' room. d_rows
+    and rows are where a tile's rows begin: in A dy Aᵀ, and in the transpose of Bᵀ x B.
     """
     N, H, W, C = x.shape
     columns, channels, group, O = du.shape[2], C + -C % LANES, len(tiles) // per_image, u.shape[2]
@@ -176,10 +178,12 @@ def gradients(
     room = np.zeros((group, height, width, channels) if framed else (0, 0, 0, 0), np.float32)
     dx_room = np.zeros((group, height, width, channels) if framed and dx.size else (0, 0, 0, 0), np.float32)
     gradient = np.zeros((group, height - 2, width - 2, columns), np.float32)
-    v_columns = u.shape[1] * COLUMNS
-    v = np.empty((16, BLOCK, max(channels, v_columns)), np.float32)
+    blocks = u.shape[1]
+    v_columns = max(channels, blocks * COLUMNS)
+    v = np.empty((16, BLOCK, v_columns), np.float32)
     d = np.zeros((16, BLOCK, columns), np.float32)
-    segment, d_rows, zeros = np.zeros(1, np.int64), np.arange(MR) * columns, np.zeros(COLUMNS, np.float32)
+    u_at, du_at, rows_at, d_rows_at = u.ctypes.data, du.ctypes.data, rows.ctypes.data, d_rows.ctypes.data
+    zeros_at = db[1].ctypes.data
     for start in range(0, N, group):
         count = min(group, N - start)
         a = room.ctypes.data if framed else x[start].ctypes.data
@@ -198,36 +202,36 @@ def gradients(
                 for c in range(0, columns, LANES):
                     gradient_transform(
                         gradient.ctypes.data + 4 * (outs[t + i] + c), (width - 2) * columns, columns,
-                        d[0, i, c:].ctypes.data, 4 * BLOCK * columns, BLOCK * columns,
+                        d.ctypes.data + 4 * (i * columns + c), 4 * BLOCK * columns, BLOCK * columns,
                     )  # fmt: skip
                 for c in range(0, channels, LANES):
                     input_transform(
                         a + 4 * (tiles[t + i] + c), width * channels, channels,
-                        v[0, i, c:].ctypes.data, 4 * v[0].size, v[0].size,
+                        v.ctypes.data + 4 * (i * v_columns + c), 4 * BLOCK * v_columns, BLOCK * v_columns,
                     )  # fmt: skip
             for e in range(16):
                 for column in range(0, columns, COLUMNS):
                     for row in range(0, len(rows), LOW_MR):
-                        c = du[e, row, column:].ctypes.data
+                        c = du_at + 4 * ((e * len(rows) + row) * columns + column)
                         low_tile(
                             c, columns, c, columns,
-                            v[e].ctypes.data, rows[row:].ctypes.data, v.shape[2], segment.ctypes.data, 1, size,
-                            d[e, 0, column:].ctypes.data, columns,
+                            v.ctypes.data + 4 * e * BLOCK * v_columns, rows_at + 8 * row, v_columns, rows_at, 1, size,
+                            d.ctypes.data + 4 * (e * BLOCK * columns + column), columns,
                         )  # fmt: skip
             if not dx.size:
                 continue
             for e in range(16):
-                for block in range(u.shape[1]):
+                for block in range(blocks):
                     for i in range(0, size, MR):
                         tile(
-                            v[e, i, block * COLUMNS :].ctypes.data, v.shape[2], zeros.ctypes.data, 0,
-                            d[e, i].ctypes.data, d_rows.ctypes.data, 1, segment.ctypes.data, 1, O,
-                            u[e, block].ctypes.data, COLUMNS,
+                            v.ctypes.data + 4 * ((e * BLOCK + i) * v_columns + block * COLUMNS), v_columns, zeros_at, 0,
+                            d.ctypes.data + 4 * (e * BLOCK + i) * columns, d_rows_at, 1, rows_at, 1, O,
+                            u_at + 4 * (e * blocks + block) * O * COLUMNS, COLUMNS,
                         )  # fmt: skip
             for i in range(size):
                 for c in range(0, channels, LANES):
                     adjoint_transform(
-                        v[0, i, c:].ctypes.data, 4 * v[0].size, v[0].size,
+                        v.ctypes.data + 4 * (i * v_columns + c), 4 * BLOCK * v_columns, BLOCK * v_columns,
                         to + 4 * (tiles[t + i] + c), width * channels, channels,
                     )  # fmt: skip
         if framed and dx.size:
