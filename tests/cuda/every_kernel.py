@@ -89,7 +89,9 @@ def run(dtype: Any) -> None:
     cuda.sample(x, u, v, False, [1.0, 2.0, 3.0, 4.0])
     cuda.warp(x, cp.asarray(np.tile(np.eye(3), (3, 1, 1))), False, 0.5)
     low, high = np.array([-9.0, -1, -1, 0.5, -9, -9]), np.array([9.0, 1, 1, 1.5, 9, 9])
-    cuda.random_affine(x, low, high, np.array([2.0, 3.0]), False, 0.5, key=1, block=0)
+    affine = x, low, high, np.array([2.0, 3.0]), False, 0.5
+    cuda.random_affine(*affine, key=1, block=0)
+    cuda.graph.Graph(lambda: (cuda.random_affine(*affine, 1, 0), cuda.dropout(x, x.shape, 0.3, 1.5, 1, 6))).launch(9)
 
     p, g, m, s = ([positive(*shape) for shape in ((3, 5), (), (5001,))] for _ in range(4))
     cuda.sgd(p, g, m, 0.1, 0.9, 0.0, 0.1, True, False)
