@@ -71,7 +71,9 @@ def test_cupy_takes_our_memory_and_we_take_its():
 
 def test_bad_values_are_looked_for_without_waiting(counters):
     x, t = tg.zeros(3, 10, device="cuda"), tg.tensor([1, 10, 2], device="cuda")
-    work = cuda_on_cpu.count(counters, lambda: (F.cross_entropy(x, t), x[t], F.binary_cross_entropy(x - 1, x)))
+    work = cuda_on_cpu.count(
+        counters, lambda: (F.cross_entropy(x, t), F.nll_loss(x, t), x[t], F.binary_cross_entropy(x - 1, x))
+    )
     assert work["synchronisations"] == work["device_to_host"] == 0
     with pytest.raises((IndexError, RuntimeError)):
         tg.cuda.synchronize()

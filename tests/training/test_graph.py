@@ -329,6 +329,16 @@ def test_a_loss_can_be_a_module() -> None:
 
 
 @needs_device
+def test_log_probabilities() -> None:
+    """As in PyTorch's own example of MNIST."""
+    for options in ({}, {"weight": tg.tensor([1.0, 2.0, 3.0], device="cuda")}):
+        job = Job(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.LogSoftmax(1)))
+        step = GraphedStep(job.model, job.optimizer, lambda y, t, options=options: F.nll_loss(y, t, **options))
+        losses = [step(*job.batch(0))[0].item() for _ in range(4)]
+        assert losses == sorted(losses, reverse=True)
+
+
+@needs_device
 def test_out_of_memory_says_what_to_do() -> None:
     counters = cuda_on_cpu.COUNTERS
     if counters is None:

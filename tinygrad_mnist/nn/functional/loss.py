@@ -92,11 +92,10 @@ def nll_loss(
     rows, C = class_last(input)
     w = class_weights(weight, input, C)
     labels = class_indices(input, target, C, ignore_index)
-    at = labels.clamp(min=0)
     counted = (labels >= 0).to(input.dtype)
-    row_weights = counted if w is None else counted * ops.index_select(w, 0, at)
-    picked = rows.gather(1, at.reshape(-1, 1)).reshape(-1)
-    losses = ops.where(labels >= 0, -picked * row_weights, 0.0)
+    row_weights = counted if w is None else counted * ops.index_select(w, 0, labels.clamp(min=0))
+    is_target = labels.reshape(-1, 1) == labels.like(labels.xp.arange(C))  # all False where a row does not count
+    losses = -ops.where(is_target, rows, 0.0).sum(1) * row_weights
     return _reduce_rows(losses, row_weights, target, reduction)
 
 
