@@ -1,33 +1,78 @@
 """The matrix product, shared out among our worker threads.
 
 NumPy's BLAS has threads of its own, but after a product they keep a core busy waiting for the next one, just
-when our workers want it. So large products are cut into blocks of rows or columns, one thread for each.
+when our workers want it. So large products are cut into blocks of rows or columns, one thread for each. BLAS reaches
+half of its speed only where a factor has few rows, as those of linear layers; there float32 goes to compiled loops.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from . import parallel
-from .half import in_float32
+from . import compiled, parallel
+from .fused import offsets
 from .memory import empty
 
-BLAS_SHARES = 2**18  # multiplications: above this BLAS takes threads of its own, if it may
+SMALL = 2**18  # multiplications: above this BLAS takes threads of its own, if it may
+FEW = 128  # rows of a result, or half the terms of its sums: with more BLAS is as fast
+
+Array = np.ndarray
 
 
-@in_float32()
-def matmul(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def matmul(x: Array, y: Array) -> Array:
     """x (..., n, k) · y (..., k, m), leading dimensions broadcast."""
-    if x.ndim != 2 or y.ndim != 2 or x.size * y.shape[1] <= BLAS_SHARES or parallel.get_num_threads() == 1:
+    if x.ndim != 2 or y.ndim != 2 or x.size * y.shape[1] <= SMALL:
         return np.matmul(x, y)
-    n, m = x.shape[0], y.shape[1]
-    out = empty((n, m), np.result_type(x, y))
-    work = max(x.size * m / parallel.PRODUCTS, (x.nbytes + y.nbytes + out.nbytes) / parallel.BYTES)
-    if work < parallel.SMALL:
+    out = empty((x.shape[0], y.shape[1]), np.result_type(x, y))
+    work = max(x.size * y.shape[1] / parallel.PRODUCTS, (x.nbytes + y.nbytes + out.nbytes) / parallel.BYTES)
+    if not _compiled(x, y, out, work):
+        _blas(x, y, out, work)
+    return out
+
+
+def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
+    """Whether the compiled loops were the right ones, and did it."""
+    fits = x.dtype == y.dtype == np.float32 and all(a.flags.aligned and a.flags.writeable for a in (x, y))
+    code = compiled.load("matmul_compiled") if fits else None
+    if code is None:
+        return False
+    (n, k), m = x.shape, y.shape[1]
+    if y.flags.c_contiguous and k <= 2 * FEW and n >= code.MR and m >= code.COLUMNS:
+        whole = x if x.flags.c_contiguous else x.T
+        if whole.flags.c_contiguous:
+            step, row = (1, k) if whole is x else (n, 1)
+            rows, zeros = offsets((n, row)), np.zeros(code.COLUMNS, np.float32)
+            parallel.for_blocks(
+                lambda start, stop: code.panels(whole, rows, step, y, out, zeros, start, stop),
+                -(-m // code.COLUMNS), work,
+            )  # fmt: skip
+            return True
+    if x.flags.c_contiguous and y.T.flags.c_contiguous and 1 < n <= FEW and k % code.LANES == 0:
+        rows = offsets((m, k), multiple=code.DOT_COLUMNS).reshape(-1, code.DOT_COLUMNS)
+        wide = code.DOT_COLUMNS
+
+        def columns(start: int, stop: int) -> None:
+            code.dots(x, y.T, rows[start:stop], out[:, start * wide : stop * wide])
+
+        def lines(start: int, stop: int) -> None:
+            code.dots(x[start:stop], y.T, rows, out[start:stop])
+
+        if n >= 8 * code.DOT_ROWS:
+            parallel.for_blocks(lines, n, work)
+        else:
+            parallel.for_blocks(columns, len(rows), work)
+        return True
+    return False
+
+
+def _blas(x: Array, y: Array, out: Array, work: float) -> None:
+    n, m = out.shape
+    if parallel.get_num_threads() == 1:
+        np.matmul(x, y, out=out)
+    elif work < parallel.SMALL:
         with parallel.one_blas_thread():
-            return np.matmul(x, y, out=out)
-    if n >= m:
+            np.matmul(x, y, out=out)
+    elif n >= m:
         parallel.for_blocks(lambda start, stop: np.matmul(x[start:stop], y, out=out[start:stop]), n)
     else:
         parallel.for_blocks(lambda start, stop: np.matmul(x, y[:, start:stop], out=out[:, start:stop]), m)
-    return out

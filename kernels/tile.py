@@ -67,6 +67,11 @@ def _spread(builder: Any, number: Any) -> Any:  # pragma: no cover
     return builder.shuffle_vector(first, undefined, lanes)
 
 
+def _multiply_add(builder: Any) -> Any:  # pragma: no cover
+    kind = ir.FunctionType(Vector, [Vector] * 3)
+    return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
+
+
 def _tile(rows_of_tile: int) -> Any:  # pragma: no cover
     @intrinsic
     def tile(
@@ -90,9 +95,7 @@ def _emit_tile(
 ) -> None:  # fmt: skip  # pragma: no cover
     c, init, a, b = (builder.inttoptr(p, Float.as_pointer()) for p in (c, init, a, b))
     rows, segments = (builder.inttoptr(p, Int.as_pointer()) for p in (rows, segments))
-    multiply_add = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(Vector, [Vector] * 3), f"llvm.fma.v{LANES}f32"
-    )
+    multiply_add = _multiply_add(builder)
     tile_rows, tile_columns = range(rows_of_tile), range(NR)
     sums = [[cgutils.alloca_once(builder, Vector) for _ in tile_columns] for _ in tile_rows]
     for i in tile_rows:
@@ -121,3 +124,77 @@ def _emit_tile(
 
 tile = _tile(MR)
 low_tile = _tile(LOW_MR)
+
+
+# Tiles of dot products: rows of a times rows of b, whose elements lie side by side in memory.
+DOT_ROWS, DOT_COLUMNS = (2, 4) if LANES == 8 else (4, 6)  # 8 of 16 registers, or 24 of 32
+DOTS = -(-DOT_ROWS * DOT_COLUMNS // LANES) * LANES  # numbers that a tile writes: in whole vectors
+
+
+@intrinsic
+def dot_tile(typing_context: Any, sums: Any, a: Any, b: Any, rows: Any, vectors: Any) -> Any:  # pragma: no cover
+    """sums[i * DOT_COLUMNS + j] += sum over k < vectors * LANES of a[i, k] * b[rows[j] + k]
+
+    a is in the order of use: a vector of its first row, of its second, ..., then the next vectors.
+    """
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        sums, a, b, rows, vectors = args
+        sums, a, b = (builder.inttoptr(p, Float.as_pointer()) for p in (sums, a, b))
+        rows = builder.inttoptr(rows, Int.as_pointer())
+        zero = ir.Constant(Vector, [0.0] * LANES)
+        total = [cgutils.alloca_once(builder, Vector) for _ in range(DOT_ROWS * DOT_COLUMNS)]
+        for place in total:
+            builder.store(zero, place)
+        b_row = [at(builder, b, builder.load(at(builder, rows, j))) for j in range(DOT_COLUMNS)]
+        with cgutils.for_range(builder, vectors) as k:
+            b_vectors = [load(builder, at(builder, row, builder.mul(k.index, Int(LANES)))) for row in b_row]
+            a_rows = at(builder, a, builder.mul(k.index, Int(LANES * DOT_ROWS)))
+            for i in range(DOT_ROWS):
+                a_vector = load(builder, at(builder, a_rows, i * LANES))
+                for place, b_vector in zip(total[i * DOT_COLUMNS :], b_vectors, strict=False):
+                    more = builder.call(_multiply_add(builder), [a_vector, b_vector, builder.load(place)])
+                    builder.store(more, place)
+        vector = [builder.load(place) for place in total] + [zero] * (DOTS - len(total))
+        while len(vector) > DOTS // LANES:
+            vector = [_add_neighbours(builder, u, v) for u, v in zip(vector[::2], vector[1::2], strict=True)]
+        for i, dots in enumerate(vector):
+            place = at(builder, sums, i * LANES)
+            store(builder, builder.fadd(dots, load(builder, place)), place)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 5), emit
+
+
+def _add_neighbours(builder: Any, u: Any, v: Any) -> Any:  # pragma: no cover
+    """Sums of neighbours, u's and then v's: in log2(LANES) turns, LANES vectors become the one of their sums."""
+    index = ir.VectorType(ir.IntType(32), LANES)
+    even, odd = (builder.shuffle_vector(u, v, ir.Constant(index, list(range(i, 2 * LANES, 2)))) for i in (0, 1))
+    return builder.fadd(even, odd)
+
+
+@intrinsic
+def copy_vector(typing_context: Any, to: Any, from_: Any) -> Any:  # pragma: no cover
+    """LANES numbers from one address to another."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        to, from_ = (builder.inttoptr(p, Float.as_pointer()) for p in args)
+        store(builder, load(builder, from_), to)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), emit
+
+
+@intrinsic
+def prefetch(typing_context: Any, address: Any) -> Any:  # pragma: no cover
+    """Ask for the line of memory at an address, which need not be ours."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        ask = cgutils.get_or_insert_function(builder.module, function, "llvm.prefetch.p0")
+        to_read, into_l2, data = number(0), number(2), number(1)
+        builder.call(ask, [builder.inttoptr(args[0], byte), to_read, into_l2, data])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), emit

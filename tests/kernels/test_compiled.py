@@ -98,6 +98,11 @@ for shapes in [(3, 5, 9, 8), (40, 5, 3, 2), (40,)], [(3, 20, 9, 8), (40, 20, 3, 
     assert compiled.load("tile").LANES == {lanes}
     compiled.use_compiled(False)
     print(max(float(np.abs(a - e).max() / np.abs(e).max()) for a, e in zip(fast, results(*arrays), strict=True)))
+
+x, w, g = (rng.standard_normal(shape).astype(np.float32) for shape in [(70, 144), (50, 144), (70, 50)])
+compiled.use_compiled(True)
+for a, b in [(x, w.T), (g, w), (g.T, x)]:
+    print(float(np.abs(kernels.matmul(a, b) - a @ b).max() / np.abs(a @ b).max()))
 """
 
 
@@ -108,9 +113,11 @@ def test_tiles_of_other_cpus_give_the_same(tmp_path, fma, lanes):
         env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}, capture_output=True, text=True,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    direct, winograd = map(float, result.stdout.split())
+    direct, winograd, *products = map(float, result.stdout.split())
     assert direct <= 1e-5
     assert winograd <= 1e-5
+    assert len(products) == 3
+    assert max(products) <= 1e-6
 
 
 def test_cached_code_older_than_a_source_is_forgotten(tmp_path):

@@ -1,5 +1,7 @@
 """The matrix product that our threads share."""
 
+import sys
+
 import numpy as np
 import pytest
 from tinygrad_mnist.kernels import parallel
@@ -28,12 +30,69 @@ def test_transposed_operands(threads, rng):
     np.testing.assert_allclose(kernels.matmul(a, b), np.einsum("ij,jk->ik", a, b), rtol=1e-10, atol=1e-10)
 
 
+@pytest.fixture
+def none_is_small(monkeypatch):
+    monkeypatch.setattr(sys.modules["tinygrad_mnist.kernels.matmul"], "SMALL", 0)
+    monkeypatch.setattr(parallel, "SMALL", 0)
+
+
+def factors(rng, x, y, layouts):
+    """Matrices of shapes x and y, row after row (C), column after column (F), in several runs of memory (A), or not to
+    be written to (r)."""
+    for shape, layout in zip((x, y), layouts, strict=True):
+        a = np.array(rng.standard_normal(shape), np.float32, order="F" if layout == "F" else "C")
+        a.flags.writeable = layout != "r"
+        yield np.repeat(np.repeat(a, 2, axis=0), 2, axis=1)[::2, ::2] if layout == "A" else a
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [((12, 7), (7, 32)), ((31, 40), (40, 300)), ((129, 5), (5, 33)), ((2, 16), (16, 1)), ((33, 528), (528, 13)),
+     ((70, 32), (32, 5)), ((2, 272), (272, 70)), ((11, 7), (7, 32)), ((12, 300), (300, 33)), ((200, 32), (32, 40))],
+)  # fmt: skip
+@pytest.mark.parametrize("layouts", ["CC", "FC", "CF", "AC", "CA", "rC"])
+def test_every_layout_gives_the_product(x, y, layouts, threads, none_is_small, rng):
+    """Shapes that compiled loops are for, and their neighbours."""
+    a, b = factors(rng, x, y, layouts)
+    got = kernels.matmul(a, b)
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    assert (got.dtype, got.shape) == (np.float32, exact.shape)
+    size = np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64)
+    assert (np.abs(got - exact) <= 2e-7 * np.sqrt(x[1]) * size).all()
+    np.testing.assert_array_equal(kernels.matmul(a, b), got)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "layouts"),
+    [((31, 40), (40, 300), "CC"), ((31, 40), (40, 300), "FC"), ((33, 528), (528, 13), "CF"),
+     ((3, 528), (528, 13), "CF")],
+)  # fmt: skip
+def test_compiled_products_have_the_same_bits_with_any_number_of_threads(x, y, layouts, none_is_small, rng):
+    a, b = factors(rng, x, y, layouts)
+    before, results = parallel.get_num_threads(), []
+    for n in (1, 2, 3):
+        parallel.set_num_threads(n)
+        results.append(kernels.matmul(a, b))
+    parallel.set_num_threads(before)
+    np.testing.assert_array_equal(results[1], results[0])
+    np.testing.assert_array_equal(results[2], results[0])
+
+
+@pytest.mark.parametrize("layouts", ["CC", "FC", "CF"])
+def test_nan_and_inf_stay_in_their_rows_and_columns(layouts, none_is_small, rng):
+    a, b = factors(rng, (66, 80), (80, 90), layouts)
+    a[65, 3], b[7, 89] = np.nan, np.inf
+    finite = np.ones((66, 90), bool)
+    finite[65] = finite[:, 89] = False
+    np.testing.assert_array_equal(np.isfinite(kernels.matmul(a, b)), finite)
+
+
 @pytest.mark.parametrize(("rows", "blocks"), [(800, 1), (80000, 2)])
 def test_a_small_product_is_not_shared(rows, blocks, monkeypatch, rng):
     """Not among our threads, nor among those of BLAS."""
     shared, held = [], []
     real_blocks, real_hold = parallel.for_blocks, parallel.one_blas_thread
-    monkeypatch.setattr(parallel, "for_blocks", lambda run, n: shared.append(n) or real_blocks(run, n))
+    monkeypatch.setattr(parallel, "for_blocks", lambda run, n, work=None: shared.append(n) or real_blocks(run, n))
     monkeypatch.setattr(parallel, "one_blas_thread", lambda: held.append(1) or real_hold())
     before = parallel.get_num_threads()
     parallel.set_num_threads(2)
