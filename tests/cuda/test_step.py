@@ -99,6 +99,16 @@ def test_a_step_of_fit_with_its_batch_waits_for_nothing(counters: cuda_on_cpu.Co
     assert mean.read() == pytest.approx([2.3, 2.3], abs=0.5)
 
 
+def test_right_answers_to_mixed_images_are_counted_without_waiting(counters: cuda_on_cpu.Counters) -> None:
+    mean = RunningMean()
+    loss, outputs = tg.tensor(0.5, device="cuda"), tg.tensor([[1.0, 2.0, 0.0], [3.0, 2.0, 1.0]], device="cuda")
+    targets = tg.tensor([[0.25, 0.75, 0.0], [0.5, 0.0, 0.5]], device="cuda")
+    work = cuda_on_cpu.count(counters, lambda: mean.add(loss, outputs, targets))
+    assert (work["synchronisations"], work["device_to_host"], work["host_to_device"]) == (0, 0, 0)
+    mean.read()
+    assert mean.accuracy == (0.75 + 0.5) / 2
+
+
 def test_two_runs_give_the_same_bits() -> None:
     first, second = ([loss.item() for loss in losses(3, "cuda", lr=0.05, momentum=0.9)] for _ in range(2))
     assert first == second

@@ -141,7 +141,8 @@ class RunningMean:
         if targets.ndim == 1:
             hits = outputs.like(outputs.kernels.count_correct(outputs.array, targets.array))
         else:
-            hits = targets.gather(1, outputs.argmax(1).reshape(-1, 1)).sum()
+            rows = targets.like(targets.xp.arange(len(targets)))
+            hits = targets[rows, outputs.argmax(1)].sum()
         self._unread.append((loss, hits, len(targets)))
 
     def read(self) -> list[float]:
