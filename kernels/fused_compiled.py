@@ -30,6 +30,14 @@ def gather(y: np.ndarray, x: np.ndarray) -> None:  # pragma: no cover
                     y[n, h, w, c] = x[n, h, w, c]
 
 
+@njit(void(image), **inner)
+def clear(x: np.ndarray) -> None:  # pragma: no cover
+    for h in range(x.shape[0]):
+        for w in range(x.shape[1]):
+            for c in range(x.shape[2]):
+                x[h, w, c] = 0
+
+
 @njit(void(image, image, int64, int64), **inner)
 def copy(padded: np.ndarray, x: np.ndarray, top: int, left: int) -> None:  # pragma: no cover
     H, W, C = x.shape

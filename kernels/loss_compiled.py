@@ -31,9 +31,6 @@ def softmax_cross_entropy(x: Array, t: Array, y: Array, lse: Array) -> None:  # 
 def softmax_cross_entropy_grad(dy: Array, x: Array, t: Array, lse: Array, dx: Array) -> None:  # pragma: no cover
     M, C = x.shape
     for m in range(M):
-        if t[m] < 0:
-            dx[m] = 0
-            continue
         for c in range(C):
-            dx[m, c] = dy[m] * np.exp(x[m, c] - lse[m])
-        dx[m, t[m]] = dy[m] * (np.exp(x[m, t[m]] - lse[m]) - np.float32(1))
+            p = np.exp(x[m, c] - lse[m]) - np.float32(c == t[m])
+            dx[m, c] = dy[m] * p if t[m] >= 0 else np.float32(0)

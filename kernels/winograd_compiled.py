@@ -30,7 +30,7 @@ from numba import float32, int64, njit, types, void
 from numba.extending import intrinsic
 
 from .fused import NONE
-from .fused_compiled import add_pixels, choices, copy, fill, finish, four, images, options, table
+from .fused_compiled import add_pixels, choices, clear, copy, fill, finish, four, images, options, table
 from .tile import COLUMNS, LANES, LOW_MR, MR, Float, at, load, low_tile, store, tile
 
 BLOCK = 4 * MR  # tiles that are transformed together
@@ -112,7 +112,7 @@ def conv(
     columns, channels, group = bias.shape[1], C + -C % LANES, len(tiles) // per_image
     height, width = frame[0], frame[1]
     framed = height != H or width != W or channels != C or undo != NONE
-    room = np.zeros((group, height, width, channels) if framed else (0, 0, 0, 0), np.float32)
+    room = np.zeros((group * height if framed else 0, width, channels), np.float32)
     sums = np.empty((group, (height - 2) * (width - 2), columns), np.float32)
     v = np.zeros((16, BLOCK, channels), np.float32)
     m = np.empty((16, BLOCK, columns), np.float32)
@@ -125,7 +125,7 @@ def conv(
             a = room.ctypes.data
             for n in range(count):
                 from_, by = x_out[(start + n) % len(x_out)], x_choice[(start + n) % len(x_choice)]
-                fill(room[n], x[start + n], from_, by, undo, frame[2], frame[3])
+                fill(room[n * height :], x[start + n], from_, by, undo, frame[2], frame[3])
         for t in range(0, count * per_image, BLOCK):
             size = min(BLOCK, count * per_image - t)
             for i in range(size):
@@ -175,9 +175,9 @@ def gradients(
     columns, channels, group, O = du.shape[2], C + -C % LANES, len(tiles) // per_image, u.shape[2]
     height, width = frame[0], frame[1]
     framed = height != H or width != W or channels != C
-    room = np.zeros((group, height, width, channels) if framed else (0, 0, 0, 0), np.float32)
-    dx_room = np.zeros((group, height, width, channels) if framed and dx.size else (0, 0, 0, 0), np.float32)
-    gradient = np.zeros((group, height - 2, width - 2, columns), np.float32)
+    room = np.zeros((group * height if framed else 0, width, channels), np.float32)
+    dx_room = np.zeros((group * height if framed and dx.size else 0, width, channels), np.float32)
+    gradient = np.zeros((group * (height - 2), width - 2, columns), np.float32)
     blocks = u.shape[1]
     v_columns = max(channels, blocks * COLUMNS)
     v = np.empty((16, BLOCK, v_columns), np.float32)
@@ -190,12 +190,12 @@ def gradients(
         to = dx_room.ctypes.data if framed or not dx.size else dx[start].ctypes.data
         for n in range(count):
             if framed:
-                copy(room[n], x[start + n], frame[2], frame[3])
+                copy(room[n * height :], x[start + n], frame[2], frame[3])
             from_, by = dy_out[(start + n) % len(dy_out)], dy_choice[(start + n) % len(dy_choice)]
-            fill(gradient[n], dy[start + n], from_, by, undo, 0, 0)
-            add_pixels(db, gradient[n])
+            fill(gradient[n * (height - 2) :], dy[start + n], from_, by, undo, 0, 0)
+            add_pixels(db, gradient[n * (height - 2) : (n + 1) * (height - 2)])
             if dx.size:
-                (dx_room[n] if framed else dx[start + n])[:] = 0
+                clear(dx_room[n * height : (n + 1) * height] if framed else dx[start + n])
         for t in range(0, count * per_image, BLOCK):
             size = min(BLOCK, count * per_image - t)
             for i in range(size):
@@ -239,4 +239,4 @@ def gradients(
                 for h in range(H):
                     for w in range(W):
                         for c in range(C):
-                            dx[start + n, h, w, c] = dx_room[n, h + frame[2], w + frame[3], c]
+                            dx[start + n, h, w, c] = dx_room[n * height + h + frame[2], w + frame[3], c]
