@@ -10,6 +10,7 @@ from tinygrad_mnist import datasets
 from tinygrad_mnist.nn import functional as F
 from tinygrad_mnist.transforms import (
     Compose,
+    ConvertImageDtype,
     ElasticTransform,
     InterpolationMode,
     Normalize,
@@ -131,7 +132,15 @@ def test_a_wrong_unpooling_index_raises():
         tg.cuda.synchronize()
 
 
-@pytest.mark.parametrize("transform", [None, ToTensor(), Compose([ToTensor(), Normalize((0.1307,), (0.3081,))])])
+@pytest.mark.parametrize(
+    "transform",
+    [
+        None,
+        ToTensor(),
+        Compose([ToTensor(), Normalize((0.1307,), (0.3081,))]),
+        Compose([ToTensor(), Normalize((0.1307,), (0.3081,)), ConvertImageDtype(tg.float16)]),
+    ],
+)
 def test_a_dataset_on_the_device_gives_the_same_batches_there(counters, transform):
     host = datasets.MNIST(train=False, transform=transform)
     moved = host.to("cuda")

@@ -22,8 +22,10 @@ CUPY_HEADERS = "#include <cupy/"
 LINKER = ["-shared", *(["-fuse-ld=gold"] if shutil.which("ld.gold") else [])]  # the faster one, where there is a choice
 CUPYS = ["-O1"]  # there are hundreds of CuPy's kernels, each small: build them fast
 OURS = ["-O2", "-g1"]  # ours are few, and loop: make them fast
-if SANITIZERS:
-    FLAGS += [f"-fsanitize={SANITIZERS}", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+THREADS = ["-O2", "-g1"]
+if SANITIZERS:  # in ours alone, so that CuPy's need not be built again; -O1, as most of the time goes into building
+    watched = [f"-fsanitize={SANITIZERS}", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
+    OURS, THREADS = ["-O1", "-g1", *watched], THREADS + watched
 
 
 @functools.cache
@@ -36,13 +38,13 @@ def include_flags() -> list[str]:
 
 @functools.cache
 def version() -> str:
-    """A hash of what every build depends on: the headers, this file, g++, its flags, CuPy."""
+    """A hash of what every build depends on: the headers, this file, g++, CuPy."""
     import cupy
 
     sources = [p.read_bytes() for p in sorted(HERE.rglob("*")) if p.suffix in (".hpp", ".cpp", ".cuh", ".h")]
     sources.append(Path(__file__).read_bytes())
     gxx = subprocess.run(["g++", "--version"], capture_output=True, check=True).stdout
-    return digest(*sources, gxx, cupy.__version__.encode(), " ".join(FLAGS + CUPYS + OURS).encode())
+    return digest(*sources, gxx, cupy.__version__.encode())
 
 
 def digest(*parts: bytes) -> str:
@@ -85,7 +87,8 @@ def precompiled_header() -> Path:
 def threads_library() -> Path:
     """What runs the kernels, for all of them."""
     source = HERE / "threads.cpp"
-    return make(CACHE / version() / "threads.so", ["g++", *FLAGS, *OURS, *LINKER, str(source)])
+    path = CACHE / version() / f"threads-{digest(' '.join(THREADS).encode())}.so"
+    return make(path, ["g++", *FLAGS, *THREADS, *LINKER, str(source)])
 
 
 def for_cpu(source: str, name_expressions: Sequence[str]) -> str:
@@ -125,14 +128,14 @@ def for_cpu(source: str, name_expressions: Sequence[str]) -> str:
 
 def build(source: str, defines: Sequence[str], name_expressions: Sequence[str] = ()) -> Path:
     """The shared object of a CUDA source, built with g++."""
-    name = digest(source.encode(), " ".join([*defines, *name_expressions]).encode())
+    from_cupy = CUPY_HEADERS in source
+    name = digest(source.encode(), " ".join([*defines, *name_expressions, *(CUPYS if from_cupy else OURS)]).encode())
     folder = CACHE / version()
     path = folder / f"{name}.so"
     if path.exists():
         return path
     translated = folder / f"{name}.cpp"
     write(translated, for_cpu(source, name_expressions))
-    from_cupy = CUPY_HEADERS in source
     flags = (
         [*CUPYS, "-include", precompiled_header()] if from_cupy else [*OURS, "-include", HERE / "device_library.hpp"]
     )
