@@ -37,7 +37,11 @@ def close(got: np.ndarray, expected: np.ndarray, precision: float, terms: int = 
         return False
     if got.dtype.kind != "f":
         return bool(np.array_equal(got, expected))
-    tolerance, step = precision * np.sqrt(terms), STEP if got.dtype == np.float16 else 0
+    tolerance, step = precision * np.sqrt(terms), 0.0
+    if got.dtype == np.float16:  # of numbers that are rounded twice, a quarter and more differ
+        step, differ = STEP, (got != expected) & ~(np.isnan(got) & np.isnan(expected))
+        if np.count_nonzero(differ) > 2 + 0.05 * got.size:
+            return False
     exact = (a.astype(np.float64) for a in (got, expected))
     return bool(np.allclose(*exact, rtol=tolerance + step, atol=tolerance, equal_nan=True))
 
