@@ -190,7 +190,7 @@ def test_equals_pytorch(name, o, dtype, tolerance, path, rng):
         assert_close(a, b, tolerance)
 
 
-@pytest.mark.parametrize("layout", [transposed, strided])
+@pytest.mark.parametrize(("layout", "threads"), [(transposed, 2), (strided, 3)], indirect=["threads"])
 @pytest.mark.parametrize(("name", "o"), CASES)
 def test_memory_layout_block_size_and_threads_change_nothing(name, o, layout, path, rng, threads, monkeypatch):
     params, gradients = draw(rng, np.float32)

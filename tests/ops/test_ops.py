@@ -36,11 +36,11 @@ def _cast(array: np.ndarray, dtype: str) -> np.ndarray:
     return array.astype(dtype) if array.dtype.kind == "f" else array
 
 
-def _inputs(c: Case, dtype: str, device: str, layout: Callable[[np.ndarray], np.ndarray] = np.copy) -> list[Variable]:
+def _inputs(c: Case, dtype: str, device: str, layout: Callable[[Any], Any] = lambda a: a) -> list[Variable]:
     made = []
     for a in c.inputs:
-        a = _cast(a, dtype)
-        x = Variable.kind.wrap(backend.get(device).to_device(layout(a) if a.ndim else a.copy()))
+        a = backend.get(device).to_device(_cast(a, dtype).copy())
+        x = Variable.kind.wrap(layout(a) if a.ndim else a)
         x.requires_grad = c.grad and x.dtype.kind == "f"
         made.append(x)
     return made
@@ -139,6 +139,8 @@ def test_first_and_second_derivatives_are_those_of_finite_differences(c: Case, d
     if c.kinks:
         assert c.theirs is not None, f"{c.name}: at a kink only PyTorch says what the gradient is"
         return
+    if device == "cuda" and c.theirs is not None and c.second:
+        return  # PyTorch's derivatives check the same gradients there, in a fraction of the launches
     xs = _inputs(c, "float64", device)
     assert gradcheck(c.ours, xs, rtol=1e-6, atol=1e-7)
     if any(g is not None and g.requires_grad for g in _gradients(grad, outputs(c.ours(*xs)), xs, _like(xs[0]))):
@@ -157,9 +159,9 @@ def test_gradients_have_the_dtype_and_device_of_the_input(c: Case, device: str) 
         assert g is None or (g.dtype, g.shape, g.device) == (x.dtype, x.shape, x.device)
 
 
-def _strided(a: np.ndarray) -> np.ndarray:
+def _strided(a: Any) -> Any:
     """Every second element along every axis of something larger."""
-    wide = np.zeros([2 * n for n in a.shape], a.dtype)
+    wide = backend.of(a).xp.zeros([2 * n for n in a.shape], a.dtype)
     view = wide[(slice(None, None, 2),) * a.ndim]
     view[...] = a
     return view
@@ -170,14 +172,25 @@ def _reversed(a: np.ndarray) -> np.ndarray:
     return np.flip(np.flip(a).copy())
 
 
+def _fortran(a: Any) -> Any:
+    """The first axis varies fastest."""
+    return backend.of(a).xp.asfortranarray(a)
+
+
 def _channels_last(a: np.ndarray) -> np.ndarray:
     """Axis 1 varies fastest."""
     return np.moveaxis(np.moveaxis(a, 1, -1).copy(), -1, 1) if a.ndim > 2 else a.copy(order="F")
 
 
+# On CUDA two are enough: the launch wrapper refuses what is not contiguous, however it lies in memory, and of what lies
+# in another order element-wise results keep that order.
+LAYOUTS = [("cpu", layout) for layout in (_strided, _reversed, _channels_last, _fortran)]
+LAYOUTS += [("cuda", layout) for layout in (_strided, _fortran)]
+
+
 @every_case
-@pytest.mark.parametrize("layout", [_strided, _reversed, _channels_last, np.asfortranarray])
-def test_memory_layout_changes_nothing(c: Case, layout: Callable[[np.ndarray], np.ndarray], device: str) -> None:
+@pytest.mark.parametrize(("device", "layout"), LAYOUTS, indirect=["device"])
+def test_memory_layout_changes_nothing(c: Case, layout: Callable[[Any], Any], device: str) -> None:
     plain, other = _inputs(c, "float64", device), _inputs(c, "float64", device, layout)
     results, others = outputs(c.ours(*plain)), outputs(c.ours(*other))
     for a, b in zip(results, others, strict=True):
