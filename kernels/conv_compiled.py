@@ -121,14 +121,17 @@ def weight_grad(
     framed = frame[0] != H or frame[1] != W
     image = np.zeros((frame[0], frame[1], C) if framed else (0, 0, 0), np.float32)
     columns = dw.shape[0] * COLUMNS
-    gradient = np.zeros((len(segments), width, columns), np.float32)
+    as_it_is = undo == NONE and dy.shape[3] == columns
+    room = np.zeros((0 if as_it_is else len(segments), width, columns), np.float32)
     for n in range(N):
         if framed:
             copy(image, x[n], frame[2], frame[3])
             a = image.ctypes.data
         else:
             a = x[n].ctypes.data
-        fill(gradient, dy[n], dy_out[n % len(dy_out)], dy_choice[n % len(dy_choice)], undo, 0, 0)
+        if not as_it_is:
+            fill(room, dy[n], dy_out[n % len(dy_out)], dy_choice[n % len(dy_choice)], undo, 0, 0)
+        gradient = dy[n] if as_it_is else room
         add_pixels(db, gradient)
         for block in range(dw.shape[0]):
             b = gradient[0, 0, block * COLUMNS :].ctypes.data

@@ -31,7 +31,8 @@ def class_weights(weight: Tensor | None, input: Tensor, C: int) -> Tensor | None
 
 def check_classes(input: Tensor, target: Tensor) -> None:
     """Raise unless target has integers in the shape (N, d1, ...) that goes with the logits."""
-    expected = tuple(input.shape[:1] + input.shape[2:]) if input.ndim > 1 else ()
+    shape = input.array.shape
+    expected = shape[:1] + shape[2:] if len(shape) > 1 else ()
     if target.dtype.kind not in "iu":
         found = f"{target.dtype} {tuple(target.shape)}"
         raise RuntimeError(f"expected class indices as integers, got {found}; use y.long()")
