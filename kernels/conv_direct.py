@@ -179,9 +179,12 @@ def conv2d_weight_grad(
 
 def conv2d_gradients(
     dy: np.ndarray, x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
-    fused: Fused, wanted: tuple[bool, bool],
+    fused: Fused | None, wanted: tuple[bool, bool],
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:  # fmt: skip
-    """dx, dw and db from the gradient at the fused step's result; `wanted` says whether dx is, and whether dw or db."""
+    """dx, dw and db from dy, the gradient at the fused step's result, else at the convolution's.
+
+    `wanted` says whether dx is, and whether dw or db are.
+    """
     want_dx, want_dw = wanted
     geometry = stride, padding, dilation, groups
     if want_dw and winograd.suits(w.shape, *geometry):

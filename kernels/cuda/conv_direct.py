@@ -106,15 +106,16 @@ def conv2d_gradients(
     padding: Pair,
     dilation: Pair,
     groups: int,
-    fused: Fused,
+    fused: Fused | None,
     wanted: tuple[bool, bool],
 ) -> tuple[cp.ndarray | None, cp.ndarray | None, cp.ndarray | None]:
     """See kernels/conv_direct.py."""
     geometry = stride, padding, dilation, groups
-    dx = conv2d_input_grad(dy, w, x.shape, *geometry, fused) if wanted[0] else None
+    dy = dy if fused is None else fused.before(dy)
+    dx = conv.conv2d_input_grad(dy, w, x.shape, *geometry) if wanted[0] else None
     if not wanted[1]:
         return dx, None, None
-    return dx, conv2d_weight_grad(dy, x, w.shape, *geometry, fused), conv2d_bias_grad(dy, fused)
+    return dx, conv.conv2d_weight_grad(dy, x, w.shape, *geometry), bias_grad(dy)
 
 
 def flat_index(pooled: Fused) -> cp.ndarray:

@@ -6,6 +6,7 @@ import pytest
 
 import tinygrad_mnist as tg
 from tinygrad_mnist import autograd
+from tinygrad_mnist.autograd import every_gradient_is_wanted
 
 pytestmark = pytest.mark.usefixtures("default_device")
 
@@ -102,3 +103,15 @@ def test_backward_does_not_depend_on_the_switch():
         y.backward()
     assert z.grad.tolist() == [2.0]
     assert z.grad.grad_fn is None
+
+
+def test_every_gradient_is_wanted_by_backward_and_not_by_grad():
+    seen = []
+    x = tg.ones(2, requires_grad=True)
+    y = x * 2
+    y.register_hook(lambda g: seen.append(every_gradient_is_wanted()))
+    y.sum().backward(retain_graph=True)
+    y.sum().backward(inputs=[x], retain_graph=True)
+    tg.autograd.grad(y.sum(), x)
+    assert seen == [True, False, False]
+    assert not every_gradient_is_wanted()

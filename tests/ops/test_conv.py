@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tinygrad_mnist.kernels import compiled
+from tinygrad_mnist.kernels import compiled, conv_direct
 
 import tinygrad_mnist as tg
 from tinygrad_mnist import ops
@@ -67,6 +67,37 @@ def test_on_numpy_alone_convolutions_by_tiles_are_fused_too(create_graph, pool):
         assert_same(grad(y, inputs[:1], g), grad(separate(*inputs, geometry, pool), inputs[:1], g))
     finally:
         compiled.use_compiled(before)
+
+
+@pytest.mark.parametrize("device", ["cpu"], indirect=True)
+@pytest.mark.parametrize("then", ["nothing", "relu"])
+@pytest.mark.parametrize(
+    ("x_shape", "w_shape", "geometry"), [*GEOMETRIES, ((2, 16, 6, 7), (32, 16, 3, 3), ((1, 1), (1, 1), (1, 1), 1))]
+)
+def test_backward_computes_all_gradients_at_once_and_grad_only_those_asked_for(
+    x_shape, w_shape, geometry, then, monkeypatch
+):
+    def result(x, w, b):
+        return ops.conv2d(x, w, b, *geometry) if then == "nothing" else ops.conv2d_relu(x, w, b, *geometry, False)
+
+    def watched(*args, real=conv_direct.conv2d_gradients):
+        calls.append(args[-1])
+        return real(*args)
+
+    calls = []
+    monkeypatch.setattr(conv_direct, "conv2d_gradients", watched)
+    inputs = tensors(x_shape, w_shape)
+    y = result(*inputs)
+    g = tg.tensor(np.random.default_rng(1).standard_normal(y.shape).astype(np.float32))
+    doubles = [tg.tensor(t.numpy(force=True).astype(np.float64), requires_grad=True) for t in inputs]
+    expected = grad(result(*doubles), doubles, tg.tensor(g.numpy().astype(np.float64)))
+    y.backward(g, retain_graph=True)
+    assert calls == [(True, True)]
+    assert_same([t.grad for t in inputs], expected)
+    for i, wanted in [(0, (True, False)), (1, (False, True)), (2, (False, True))]:
+        calls.clear()
+        assert_same(grad(y, inputs[i], g.clone(), retain_graph=True), expected[i : i + 1])
+        assert calls == [wanted]
 
 
 @pytest.mark.parametrize("pool", [False, True])

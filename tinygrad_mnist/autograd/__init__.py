@@ -6,6 +6,7 @@ from .hooks import RemovableHandle
 from .modes import (
     detect_anomaly,
     enable_grad,
+    every_gradient_is_wanted,
     inference_mode,
     is_grad_enabled,
     is_inference_mode_enabled,
@@ -26,6 +27,7 @@ __all__ = [
     "check_same_device",
     "detect_anomaly",
     "enable_grad",
+    "every_gradient_is_wanted",
     "grad",
     "gradcheck",
     "gradgradcheck",

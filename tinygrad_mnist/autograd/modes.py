@@ -15,7 +15,8 @@ class _Mode(threading.local):
     grad = True
     inference = False
     anomaly = False
-    walking = False  # backward is under way
+    walking = False  # backward is under way,
+    everywhere = False  # and to every leaf
 
 
 mode = _Mode()
@@ -119,15 +120,20 @@ class detect_anomaly(_Switch):
 
 
 class walking(_Switch):
-    """Backward is under way, and recorded itself if it is to be differentiated again."""
+    """Backward is under way, to every leaf or not, and recorded itself if it is to be differentiated again."""
 
-    def __init__(self, create_graph: bool):
-        super().__init__(grad=create_graph, walking=True)
+    def __init__(self, create_graph: bool, everywhere: bool):
+        super().__init__(grad=create_graph, walking=True, everywhere=everywhere)
 
 
 def is_grad_enabled() -> bool:
     """Whether ops are being recorded in this thread."""
     return mode.grad
+
+
+def every_gradient_is_wanted() -> bool:
+    """Whether backward is under way in this thread, to every leaf: not only to some that were named."""
+    return mode.everywhere
 
 
 def is_inference_mode_enabled() -> bool:

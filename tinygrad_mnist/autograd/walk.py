@@ -43,7 +43,7 @@ def walk(
         else:
             leaves[key] = to
 
-    with walking(create_graph), np.errstate(all="ignore"):  # as in an op
+    with walking(create_graph, targets is None), np.errstate(all="ignore"):  # as in an op
         for root, seed in zip(roots, seeds, strict=True):
             start = root if root.node is None else root.node
             if route is None or route.leads_on(start):

@@ -3,15 +3,15 @@
 conv2d is linear in x and in w. Its adjoint in x is conv2d_input_grad (the transposed convolution), its adjoint
 in w is conv2d_weight_grad, and the adjoints of those two are again among the three.
 
-conv2d_relu is conv2d, ReLU and, if asked for, 2x2 max pooling in one pass over memory. Its gradients are in one
-pass too, unless they are to be differentiated again: then they are those of the separate ops.
+conv2d_relu is conv2d, ReLU and, if asked for, 2x2 max pooling in one pass over memory. The gradients of both are in
+one pass too, unless they are to be differentiated again: then they are those of the separate ops.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..autograd import Variable, is_grad_enabled, op
+from ..autograd import Variable, every_gradient_is_wanted, is_grad_enabled, op
 from .activation import relu, relu_grad
 from .broadcast import sum
 from .index import getitem
@@ -24,6 +24,38 @@ def _array(x: Variable | None) -> Any:
     return None if x is None else x.array
 
 
+def _is_direct(x: Variable, w: Variable, geometry: tuple[Any, ...]) -> bool:
+    """Whether there are kernels without a patch matrix for these."""
+    direct = getattr(x.kernels, "conv_direct", None)
+    return direct is not None and direct.usable(x.array, w.array, w.array.shape, *geometry)
+
+
+class _Together:
+    """The gradients of a convolution, and of what was fused with it, by as few passes as it takes.
+
+    When backward goes to every leaf, all are computed at once, and kept until they are asked for.
+    """
+
+    def __init__(self, x: Variable, w: Variable, b: Variable | None, geometry: tuple[Any, ...], fused: Any):
+        self.kernels, self.x, self.w, self.geometry, self.fused = x.kernels.conv_direct, x, w, geometry, fused
+        self.wanted = x.requires_grad, w.requires_grad or (b is not None and b.requires_grad)
+        self.ready: dict[str, Any] = {}  # gradients not asked for yet, of the g that they were computed from
+
+    def can(self, g: Variable) -> bool:
+        """Whether these are the gradients to take: not if they are to be differentiated again."""
+        return not is_grad_enabled() and self.kernels.usable(g.array, self.w.array, self.w.array.shape, *self.geometry)
+
+    def get(self, name: str, g: Variable) -> Variable:
+        """dx, dw or db."""
+        if self.ready.get("g") is not g or self.ready.get(name) is None:
+            both = every_gradient_is_wanted()
+            wanted = (self.wanted[0] and (both or name == "dx"), self.wanted[1] and (both or name != "dx"))
+            arrays = g.array, self.x.array, self.w.array
+            gradients = self.kernels.conv2d_gradients(*arrays, *self.geometry, self.fused, wanted)
+            self.ready.update(zip(("g", "dx", "dw", "db"), (g, *gradients), strict=True))
+        return g.like(self.ready.pop(name))
+
+
 @op
 def conv2d(
     x: Variable, w: Variable, b: Variable | None, stride: Pair, padding: Pair, dilation: Pair, groups: int
@@ -31,12 +63,18 @@ def conv2d(
     """y (N, O, OH, OW) from x (N, C, H, W), w (O, C/G, KH, KW), b (O,) or None. See kernels/conv.py."""
     geometry = stride, padding, dilation, groups
     x_shape, w_shape = x.shape, w.shape
-    return (
-        x.kernels.conv2d(x.array, w.array, _array(b), *geometry),
-        lambda g: conv2d_input_grad(g, w, x_shape, *geometry),
-        lambda g: conv2d_weight_grad(g, x, w_shape, *geometry),
-        lambda g: sum(g, (0, 2, 3)) if is_grad_enabled() else g.like(g.kernels.bias_grad(g.array)),
-    )
+    together = _Together(x, w, b, geometry, None) if _is_direct(x, w, geometry) else None
+
+    def dx(g: Variable) -> Variable:
+        return together.get("dx", g) if together and together.can(g) else conv2d_input_grad(g, w, x_shape, *geometry)
+
+    def dw(g: Variable) -> Variable:
+        return together.get("dw", g) if together and together.can(g) else conv2d_weight_grad(g, x, w_shape, *geometry)
+
+    def db(g: Variable) -> Variable:
+        return together.get("db", g) if together and together.can(g) else sum(g, (0, 2, 3))
+
+    return x.kernels.conv2d(x.array, w.array, _array(b), *geometry), dx, dw, db
 
 
 @op
@@ -72,8 +110,7 @@ def conv2d_relu(
 ) -> Any:
     """relu(conv2d(x, w, b)), and its largest elements in squares of 2 x 2 pixels if `pool`."""
     geometry = stride, padding, dilation, groups
-    direct = getattr(x.kernels, "conv_direct", None)
-    if direct is not None and direct.usable(x.array, w.array, w.shape, *geometry):
+    if _is_direct(x, w, geometry):
         return _fused_conv2d_relu(x, w, b, *geometry, pool)
     y = relu(conv2d(x, w, b, *geometry))
     return max_pool2d(y, (2, 2), (2, 2), (0, 0), (1, 1)) if pool else y
@@ -86,6 +123,7 @@ def _fused_conv2d_relu(
     direct, geometry = x.kernels.conv_direct, (stride, padding, dilation, groups)
     x_shape, w_shape = x.shape, w.shape
     fused = direct.conv2d(x.array, w.array, _array(b), *geometry, direct.RELU_POOL if pool else direct.RELU)
+    together = _Together(x, w, b, geometry, fused)
 
     def before(g: Variable, y: Variable) -> Variable:
         """The gradient at the convolution's result."""
@@ -95,27 +133,14 @@ def _fused_conv2d_relu(
         index = y.like(direct.flat_index(fused))
         return max_pool2d_input_grad(g, index, fused.conv_shape, (2, 2), (2, 2), (0, 0), (1, 1))
 
-    def separately(g: Variable) -> bool:
-        return is_grad_enabled() or not direct.usable(g.array, w.array, w_shape, *geometry)
-
-    wanted = x.requires_grad, w.requires_grad or (b is not None and b.requires_grad)
-    ready: dict[str, Any] = {}  # gradients not asked for yet, of the g that they were computed from
-
-    def together(name: str, g: Variable) -> Variable:
-        """dx, dw or db; all that will be asked for are computed in one pass."""
-        if ready.get("g") is not g or name not in ready:
-            gradients = direct.conv2d_gradients(g.array, x.array, w.array, *geometry, fused, wanted)
-            ready.update(zip(("g", "dx", "dw", "db"), (g, *gradients), strict=True))
-        return g.like(ready.pop(name))
-
     def dx(g: Variable, y: Variable) -> Variable:
-        return conv2d_input_grad(before(g, y), w, x_shape, *geometry) if separately(g) else together("dx", g)
+        return together.get("dx", g) if together.can(g) else conv2d_input_grad(before(g, y), w, x_shape, *geometry)
 
     def dw(g: Variable, y: Variable) -> Variable:
-        return conv2d_weight_grad(before(g, y), x, w_shape, *geometry) if separately(g) else together("dw", g)
+        return together.get("dw", g) if together.can(g) else conv2d_weight_grad(before(g, y), x, w_shape, *geometry)
 
     def db(g: Variable, y: Variable) -> Variable:
-        return sum(before(g, y), (0, 2, 3)) if separately(g) else together("db", g)
+        return together.get("db", g) if together.can(g) else sum(before(g, y), (0, 2, 3))
 
     return fused.y, dx, dw, db
 
