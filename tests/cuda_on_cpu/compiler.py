@@ -17,11 +17,12 @@ from typing import Any
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinygrad_mnist" / "cuda_on_cpu"
 SANITIZERS = os.environ.get("CUDA_ON_CPU_SANITIZE", "")  # of g++: "address,undefined", "thread" or ""
-FLAGS = ["-std=c++17", "-fPIC", "-w", "-fpermissive", "-ffp-contract=off"]
+FLAGS = ["-std=c++17", "-fPIC", "-w", "-fpermissive", "-ffp-contract=off", "-pipe"]
 CUPY_HEADERS = "#include <cupy/"
 LINKER = ["-shared", *(["-fuse-ld=gold"] if shutil.which("ld.gold") else [])]  # the faster one, where there is a choice
-CUPYS = ["-O1"]  # there are hundreds of CuPy's kernels, each small: build them fast
-OURS = ["-O2", "-g1"]  # ours are few, and loop: make them fast
+# What kernels need of the C++ library is there already, with threads.so.
+CUPYS = ["-O1", "-fno-exceptions", "-fno-rtti", "-nostdlib"]  # there are thousands, each small: build them fast
+OURS = ["-O2", "-g1", "-nostdlib"]  # ours are few, and loop: make them fast
 THREADS = ["-O2", "-g1"]
 if SANITIZERS:  # in ours alone, so that CuPy's need not be built again; -O1, as most of the time goes into building
     watched = [f"-fsanitize={SANITIZERS}", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
@@ -73,13 +74,11 @@ def make(path: Path, command: Sequence[str]) -> Path:
 
 
 @functools.cache
-def precompiled_header() -> Path:
-    """The headers that the kernels of CuPy include, parsed once: that takes most of the time of a build."""
-    header = CACHE / version() / "precompiled.hpp"
-    make(
-        header.with_suffix(".hpp.gch"),
-        ["g++", *FLAGS, *CUPYS, *include_flags(), "-x", "c++-header", str(HERE / "precompiled.hpp")],
-    )
+def precompiled(name: str, *flags: str) -> Path:
+    """A header of ours, parsed once: that takes most of the time of a build."""
+    header = CACHE / version() / digest(" ".join(flags).encode()) / name
+    source = ["-x", "c++-header", str(HERE / name)]
+    make(header.with_suffix(".hpp.gch"), ["g++", *FLAGS, *flags, *include_flags(), *source])
     write(header, '#error "g++ did not take the precompiled header"\n')
     return header
 
@@ -136,10 +135,9 @@ def build(source: str, defines: Sequence[str], name_expressions: Sequence[str] =
         return path
     translated = folder / f"{name}.cpp"
     write(translated, for_cpu(source, name_expressions))
-    flags = (
-        [*CUPYS, "-include", precompiled_header()] if from_cupy else [*OURS, "-include", HERE / "device_library.hpp"]
-    )
-    return make(path, ["g++", *FLAGS, *include_flags(), *defines, *LINKER, *map(str, flags), str(translated)])
+    flags, header = (CUPYS, "precompiled.hpp") if from_cupy else (OURS, "device_library.hpp")
+    start = ["-include", str(precompiled(header, *flags))]
+    return make(path, ["g++", *FLAGS, *flags, *include_flags(), *defines, *LINKER, *start, str(translated)])
 
 
 @functools.cache

@@ -30,9 +30,10 @@ def _library(path: Path) -> Any:
     )
     wanted = path.with_suffix(".sizes.cpp")
     compiler.write(wanted, source + SIZES + "\n".join(functions))
-    header = compiler.CUPYS if compiler.CUPY_HEADERS in source else ["-O0"]
-    first = compiler.precompiled_header() if compiler.CUPY_HEADERS in source else compiler.HERE / "device_library.hpp"
-    command = ["g++", *compiler.FLAGS, *compiler.include_flags(), *compiler.LINKER, *header, "-include", str(first)]
+    flags, first = ["-O0"], compiler.HERE / "device_library.hpp"
+    if compiler.CUPY_HEADERS in source:
+        flags, first = compiler.CUPYS, compiler.precompiled("precompiled.hpp", *compiler.CUPYS)
+    command = ["g++", *compiler.FLAGS, *flags, *compiler.include_flags(), *compiler.LINKER, "-include", str(first)]
     return ctypes.CDLL(str(compiler.make(path.with_suffix(".sizes.so"), [*command, str(wanted)])))
 
 
