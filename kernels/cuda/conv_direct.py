@@ -65,39 +65,6 @@ def conv2d(
     return Fused(step, y, index, shape)
 
 
-def conv2d_input_grad(
-    dy: cp.ndarray,
-    w: cp.ndarray,
-    x_shape: tuple[int, ...],
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    groups: int,
-    fused: Fused,
-) -> cp.ndarray:
-    """See kernels/conv_direct.py."""
-    return conv.conv2d_input_grad(fused.before(dy), w, x_shape, stride, padding, dilation, groups)
-
-
-def conv2d_weight_grad(
-    dy: cp.ndarray,
-    x: cp.ndarray,
-    w_shape: tuple[int, ...],
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    groups: int,
-    fused: Fused,
-) -> cp.ndarray:
-    """See kernels/conv_direct.py."""
-    return conv.conv2d_weight_grad(fused.before(dy), x, w_shape, stride, padding, dilation, groups)
-
-
-def conv2d_bias_grad(dy: cp.ndarray, fused: Fused) -> cp.ndarray:
-    """See kernels/conv_direct.py."""
-    return bias_grad(fused.before(dy))
-
-
 def conv2d_gradients(
     dy: cp.ndarray,
     x: cp.ndarray,
