@@ -97,7 +97,7 @@ def peaks(rounds: int) -> tuple[float, float]:
 
 
 def _kernels(rounds: int, flops: float, bandwidth: float) -> list[dict[str, Any]]:
-    from .gpu_cases import cases
+    from . import gpu_cases, gpu_other_cases
 
     rows: list[dict[str, Any]] = []
     wrong: list[str] = []
@@ -105,7 +105,7 @@ def _kernels(rounds: int, flops: float, bandwidth: float) -> list[dict[str, Any]
         f"{'microseconds, medians':42} {'GPU':>8} {'quartiles':>17} {'torch':>8} {'floor':>7} {'call':>7} {'torch':>7}"
     )
     for batch in BATCHES:
-        for case in cases("cuda", batch):
+        for case in (*gpu_cases.cases("cuda", batch), *gpu_other_cases.cases("cuda", batch)):
             if batch != BATCHES[0] and f"N {batch}" not in case.name:
                 continue
             try:
@@ -121,7 +121,8 @@ def _kernels(rounds: int, flops: float, bandwidth: float) -> list[dict[str, Any]
             row: dict[str, Any] = {"name": case.name, "flops": case.flops, "bytes": case.bytes}
             row["floor"] = max(case.flops / flops, case.bytes / bandwidth)
             row["call"], row["torch_call"] = seconds(case.ours, rounds), seconds(theirs, rounds)
-            row["gpu"] = None if "cuBLAS" in case.name else seconds(our_graph(case.ours), rounds, CALLS)
+            captured = "cuBLAS" not in case.name and "sorts" not in case.name  # CuPy refuses those
+            row["gpu"] = None if not captured else seconds(our_graph(case.ours), rounds, CALLS)
             row["torch_gpu"] = seconds(their_graph(theirs), rounds, CALLS)
             rows.append(row)
             ours = row["gpu"] or [float("nan")] * 3

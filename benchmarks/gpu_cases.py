@@ -216,20 +216,33 @@ def optimizers(make: Maker, _: int) -> Iterator[Case]:
     def sgd(p: Any, g: Any, m: Any) -> None:
         cuda.sgd(p, g, m, 1e-3, 0.9, 0.0, 0.0, False, False)
 
-    for name, states, call, theirs in [
-        ("sgd with momentum", 1, sgd, torch.optim.SGD),
-        ("adam", 2, adam, torch.optim.Adam),
+    def rmsprop(p: Any, g: Any, v: Any) -> None:
+        cuda.rmsprop(p, g, v, [], [], 1e-3, 0.99, 1e-8, 0.0, 0.0, False, False)
+
+    def adagrad(p: Any, g: Any, v: Any) -> None:
+        cuda.adagrad(p, g, v, [10] * len(p), 1e-3, 0.0, 0.0, 1e-10, False)
+
+    def adadelta(p: Any, g: Any, v: Any, d: Any) -> None:
+        cuda.adadelta(p, g, v, d, 1e-3, 0.9, 1e-6, 0.0, False)
+
+    # Name, states of a parameter, operations on an element, ours, theirs and its options.
+    capturable = {"capturable": make.device == "cuda"}
+    for name, states, operations, call, theirs, options in [
+        ("sgd with momentum", 1, 6.0, sgd, torch.optim.SGD, {"momentum": 0.9}),
+        ("adam", 2, 14.0, adam, torch.optim.Adam, capturable),
+        ("rmsprop", 1, 9.0, rmsprop, torch.optim.RMSprop, capturable),
+        ("adagrad", 1, 7.0, adagrad, torch.optim.Adagrad, {}),
+        ("adadelta", 2, 16.0, adadelta, torch.optim.Adadelta, capturable),
     ]:
         lists = [[make.normal(*s)[0] for s in shapes] for _ in range(2)]
         lists += [[cp.zeros(s, np.float32) for s in shapes] for _ in range(states)]
         parameters = [torch.nn.Parameter(torch.zeros(s, device=make.device)) for s in shapes]
         for p in parameters:
             p.grad = torch.zeros_like(p)
-        options: dict[str, Any] = {"momentum": 0.9} if states == 1 else {"capturable": make.device == "cuda"}
         optimizer = theirs(parameters, lr=1e-3, foreach=True, **options)  # type: ignore[operator]  # a class by its name
         yield Case(
             name, lambda call=call, lists=lists: call(*lists), lambda o=optimizer: o.step(), [],
-            (6.0 if states == 1 else 14.0) * n, (3 + 2 * states) * 4.0 * n,
+            operations * n, (3 + 2 * states) * 4.0 * n,
         )  # fmt: skip
 
 
