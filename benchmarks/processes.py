@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -23,10 +24,11 @@ def startup(rounds: int) -> list[dict[str, Any]]:
             who: [sys.executable, "-X", f"pycache_prefix={cache}", "-c", IMPORT.format(name=name)]
             for who, name in LIBRARIES.items()
         }
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         seconds: dict[str, list[float]] = {who: [] for who in LIBRARIES}
         for _ in range(rounds + 1):
             for who, command in commands.items():
-                seconds[who].append(float(_output(command)))
+                seconds[who].append(float(_output(command, env=environment)))
     # the first one wrote the bytecode
     return [_row("startup", "import, after numpy", {who: s[1:] for who, s in seconds.items()})]
 
