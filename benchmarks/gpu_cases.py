@@ -227,19 +227,20 @@ def optimizers(make: Maker, _: int) -> Iterator[Case]:
 
     # Name, states of a parameter, operations on an element, ours, theirs and its options.
     capturable = {"capturable": make.device == "cuda"}
-    for name, states, operations, call, theirs, options in [
+    updates: list[tuple[str, int, float, Callable[..., None], Any, dict[str, Any]]] = [
         ("sgd with momentum", 1, 6.0, sgd, torch.optim.SGD, {"momentum": 0.9}),
         ("adam", 2, 14.0, adam, torch.optim.Adam, capturable),
         ("rmsprop", 1, 9.0, rmsprop, torch.optim.RMSprop, capturable),
         ("adagrad", 1, 7.0, adagrad, torch.optim.Adagrad, {}),
         ("adadelta", 2, 16.0, adadelta, torch.optim.Adadelta, capturable),
-    ]:
+    ]
+    for name, states, operations, call, theirs, options in updates:
         lists = [[make.normal(*s)[0] for s in shapes] for _ in range(2)]
         lists += [[cp.zeros(s, np.float32) for s in shapes] for _ in range(states)]
         parameters = [torch.nn.Parameter(torch.zeros(s, device=make.device)) for s in shapes]
         for p in parameters:
             p.grad = torch.zeros_like(p)
-        optimizer = theirs(parameters, lr=1e-3, foreach=True, **options)  # type: ignore[operator]  # a class by its name
+        optimizer = theirs(parameters, lr=1e-3, foreach=True, **options)
         yield Case(
             name, lambda call=call, lists=lists: call(*lists), lambda o=optimizer: o.step(), [],
             operations * n, (3 + 2 * states) * 4.0 * n,

@@ -24,7 +24,7 @@ def why_not_compile() -> str | None:
     """Why torch.compile does not run here (it needs a C++ compiler); None if it does."""
     try:
         torch.compile(lambda x: x.relu() * 2)(torch.ones(8))
-    except Exception as error:  # whatever it is that is missing
+    except Exception as error:  # each thing that can be missing has a type of its own; what it says is printed
         return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return None
 

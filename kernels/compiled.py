@@ -6,6 +6,7 @@ Compiled code is cached on disk, so that only the first run on a machine compile
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
@@ -46,8 +47,9 @@ def forget_outdated(folder: Path) -> None:
         return  # then Numba caches elsewhere, by user
     newest = max(source.stat().st_mtime for source in folder.glob("*.py"))
     for index in cache.glob("*.nbi"):
-        if index.stat().st_mtime < newest:
-            index.unlink(missing_ok=True)  # another process may have been first
+        with contextlib.suppress(FileNotFoundError):  # another process may have been first
+            if index.stat().st_mtime < newest:
+                index.unlink()
 
 
 @functools.cache

@@ -95,7 +95,10 @@ def committed() -> list[Kernel]:
     """The rows of resources.csv."""
     with TABLE.open() as f:
         rows = list(csv.reader(f))[1:]
-    return [Kernel(*row[:4], *map(int, row[4:])) for row in rows]  # type: ignore[arg-type]  # a row's length is the table's
+    return [
+        Kernel(file, kernel, dtype, constants, int(architecture), int(registers), int(shared), int(spilled))
+        for file, kernel, dtype, constants, architecture, registers, shared, spilled in rows
+    ]
 
 
 def table(anew: Iterable[str]) -> list[Kernel]:

@@ -141,3 +141,6 @@ def test_cached_code_older_than_a_source_is_forgotten(tmp_path):
     compiled.forget_outdated.cache_clear()
     compiled.forget_outdated(tmp_path)
     assert [path.name for path in cache.iterdir()] == ["a.new.nbi"]
+    (cache / "a.gone.nbi").symlink_to("nowhere")  # as a file that another process deletes meanwhile
+    compiled.forget_outdated.cache_clear()
+    compiled.forget_outdated(tmp_path)
