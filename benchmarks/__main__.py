@@ -9,6 +9,7 @@ from typing import Any
 
 from tinygrad_mnist.kernels import compiled
 
+from .data import data
 from .environment import environment
 from .gpu import gpu
 from .kernels import kernels
@@ -19,7 +20,7 @@ from .timing import geometric_means, run
 
 CASES = {"kernels": kernels, "training": training, "inference": inference, "scaling": scaling}
 MOST_RACES = 3  # a pair of them takes two minutes
-CPU_PARTS = (*CASES, "memory", "race", "startup")
+CPU_PARTS = (*CASES, "data", "memory", "race", "startup")
 PARTS = (*CPU_PARTS, "gpu")
 
 
@@ -57,6 +58,8 @@ def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
                 means = "  ".join(f"{name} {mean:.2f}" for name, mean in geometric_means(found).items())
                 print(f"geometric mean over {len(found)} rows: {means}")
                 rows += found
+        if "data" in parts:
+            rows += run("data", data(args.batch), args.rounds, threads)
         if "memory" in parts:
             rows += memory(args.batch, threads)
         if "race" in parts:

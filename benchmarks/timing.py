@@ -90,7 +90,7 @@ def run(part: str, cases: Iterable[Case], rounds: int, threads: int) -> list[dic
     """Check, time and print each case; one row a case, in the form of the JSON file."""
     set_threads(threads)
     print(f"\n{part}, threads: {threads}, rounds: {rounds}")
-    print(f"{'':54} {'ours':>8}    {'quartiles':^18} {'floor':>5}  torch's median over ours")
+    print(f"{'':54} {'ours':>8}    {'quartiles':^18} {'floor':>5}  others' medians over ours")
     rows: list[dict[str, Any]] = []
     before = machine()
     for case in cases:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as program
-from benchmarks import pair, processes, steps, timing
+from benchmarks import data, pair, processes, steps, timing
 from benchmarks.kernels import kernels
 from benchmarks.networks import NETWORKS, Network, cnn
 
@@ -67,6 +67,17 @@ def test_scaling(monkeypatch) -> None:
     rows = timing.run("scaling", steps.scaling([2], EAGER[:1]), 1, 1)
     check_rows(rows, "scaling")
     assert [row["name"] for row in rows] == ["batch 2", "image size 14", "channels 8"]
+
+
+def test_data(monkeypatch) -> None:
+    monkeypatch.setattr(data, "STEPS", 2)
+    rows = timing.run("data", data.data([2]), 1, 1)
+    check_rows(rows, "data")
+    loading, *steps = rows
+    assert set(loading["ratios"]) == {"decompressing"}
+    assert [row["name"] for row in steps] == [
+        "2 steps on shuffled images, batch 2", "2 steps on shuffled and augmented images, batch 2",
+    ]  # fmt: skip
 
 
 def test_flops() -> None:
