@@ -10,7 +10,9 @@ if __name__ == "kernels":  # pragma: no cover  (tests/test_layers.py does this i
         "install the project (pip install -e .) and import tinygrad_mnist.kernels"
     )
 
+from . import gelu as gelu
 from . import norm_relu as norm_relu
+from . import softmax as softmax
 from .avg_pool import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_input_grad,

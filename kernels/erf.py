@@ -1,7 +1,7 @@
 """The error function: erf(x) = 2 / sqrt(pi) · integral of e^-t² from 0 to x, of any shape.
 
-NumPy has none. For float32 a compiled loop calls that of the C library. Else two Chebyshev expansions replace it, made
-from math.erf at the first call:
+NumPy has none. Two Chebyshev expansions, made from math.erf at the first call, replace it; for float32 in a compiled
+loop:
 
     |x| < 1:   x · P(x²)
     else:      sign(x) · (1 - e^-x² · Q(t)),  t = 1 / |x|
@@ -26,7 +26,8 @@ from .relu import flat
 
 Array = np.ndarray[Any, Any]
 
-_FAR = 6.0  # from here on 1 - erf is below the resolution of float64
+NANOSECONDS = 3  # that a compiled loop takes for an element
+FAR = 6.0  # from here on 1 - erf is below the resolution of float64
 
 
 @in_float32()
@@ -34,24 +35,35 @@ def erf(x: Array) -> Array:
     """erf of each element, to a few units in the last place of float32 or float64."""
     code = compiled.load("erf_compiled") if x.dtype == np.float32 else None
     if code:
-        x = x if flat(x) is not None else x.copy()
-        y = empty_like(x)
-        run, into = flat(x), flat(y)
-        assert run is not None
-        assert into is not None
-        for_blocks(lambda start, stop: code.erf(run[start:stop], into[start:stop]), x.size)
-        return y
-    near, far = _expansions(x.dtype)
+        return one_pass(code.erf, x)
+    near, far = expansions(x.dtype)
     size = np.abs(x)
     small = np.minimum(size, 1)
-    large = np.clip(size, 1, _FAR)
-    tail = 1 - np.exp(-large * large) * _chebyshev(far, 1 / large, 1 / _FAR, 1)
+    large = np.clip(size, 1, FAR)
+    tail = 1 - np.exp(-large * large) * _chebyshev(far, 1 / large, 1 / FAR, 1)
     value = np.where(size < 1, small * _chebyshev(near, small * small, 0, 1), tail)
     return np.copysign(np.where(np.isnan(x), x, value), x)
 
 
+def one_pass(loop: Callable[..., None], *arrays: Array) -> Array:
+    """What the compiled `loop` over runs of memory makes of arrays of one shape, laid out as the last of them."""
+    last = arrays[-1] if flat(arrays[-1]) is not None else arrays[-1].copy()
+    y = empty_like(last)
+    runs: list[Any] = [flat(_laid_out_as(last, a)) for a in (*arrays[:-1], last, y)]
+    for_blocks(lambda start, stop: loop(*(run[start:stop] for run in runs)), last.size, NANOSECONDS * last.size)
+    return y
+
+
+def _laid_out_as(x: Array, a: Array) -> Array:
+    if a.strides == x.strides:
+        return a
+    copy = empty_like(x)
+    copy[...] = a
+    return copy
+
+
 @functools.cache
-def _expansions(dtype: np.dtype) -> tuple[Array, Array]:
+def expansions(dtype: np.dtype) -> tuple[Array, Array]:
     def near(z: float) -> float:
         return math.erf(math.sqrt(z)) / math.sqrt(z)
 
@@ -59,7 +71,7 @@ def _expansions(dtype: np.dtype) -> tuple[Array, Array]:
         return math.erfc(1 / t) * math.exp(1 / t**2)
 
     tolerance = float(np.finfo(dtype).eps)
-    return _expand(near, 0, 1, tolerance).astype(dtype), _expand(far, 1 / _FAR, 1, tolerance).astype(dtype)
+    return _expand(near, 0, 1, tolerance).astype(dtype), _expand(far, 1 / FAR, 1, tolerance).astype(dtype)
 
 
 def _expand(fn: Callable[[float], float], low: float, high: float, tolerance: float) -> Array:

@@ -14,6 +14,7 @@ from .fused import offsets
 from .memory import empty
 
 SMALL = 2**18  # multiplications: above this BLAS takes threads of its own, if it may
+BATCHED = 8  # times what a large product of as many operations takes: what a small one does
 FEW = 128  # rows of a result, or half the terms of its sums: with more BLAS is as fast
 
 Array = np.ndarray
@@ -21,6 +22,8 @@ Array = np.ndarray
 
 def matmul(x: Array, y: Array) -> Array:
     """x (..., n, k) · y (..., k, m), leading dimensions broadcast."""
+    if x.ndim > 2 and x.shape[:-2] == y.shape[:-2]:
+        return _batched(x, y)
     if x.ndim != 2 or y.ndim != 2 or x.size * y.shape[1] <= SMALL:
         return np.matmul(x, y)
     out = empty((x.shape[0], y.shape[1]), np.result_type(x, y))
@@ -28,6 +31,16 @@ def matmul(x: Array, y: Array) -> Array:
     work = max(x.size * y.shape[1] / parallel.PRODUCTS, passes)
     if not _compiled(x, y, out, work):
         _blas(x, y, out, work)
+    return out
+
+
+def _batched(x: Array, y: Array) -> Array:
+    """One product after the other, shared out along the first dimension."""
+    out = empty((*x.shape[:-1], y.shape[-1]), np.result_type(x, y))
+    parallel.for_blocks(
+        lambda start, stop: np.matmul(x[start:stop], y[start:stop], out=out[start:stop]),
+        len(x), BATCHED * x.size * y.shape[-1] / parallel.PRODUCTS,
+    )  # fmt: skip
     return out
 
 

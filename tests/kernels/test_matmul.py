@@ -13,7 +13,8 @@ from tinygrad_mnist import kernels
 @pytest.mark.parametrize(
     ("x", "y"),
     [((90, 80), (80, 70)), ((70, 80), (80, 91)), ((3, 4), (4, 5)), ((0, 4), (4, 5)), ((3, 0), (0, 5)),
-     ((5, 3, 4), (4, 2)), ((4,), (4,)), ((1, 70000), (70000, 5))],
+     ((5, 3, 4), (4, 2)), ((4,), (4,)), ((1, 70000), (70000, 5)), ((5, 3, 4), (5, 4, 2)), ((2, 3, 5, 4), (2, 3, 4, 2)),
+     ((0, 3, 4), (0, 4, 2)), ((3, 1, 5, 4), (2, 4, 2))],
 )  # fmt: skip
 def test_matmul_is_numpys(x, y, dtype, threads, rng):
     a, b = (10 * rng.standard_normal(x)).astype(dtype), (10 * rng.standard_normal(y)).astype(dtype)

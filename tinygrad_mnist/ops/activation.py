@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..autograd import Variable, no_grad, op
+from ..autograd import Variable, is_grad_enabled, no_grad, op
 from .elementwise import add, clamp_max, floating, masked, mul, sub
 from .unary import erf, exp, sigmoid, tanh
 
@@ -75,10 +75,19 @@ def gelu(x: Variable, approximate: str = "none") -> Any:
     """x · P(Z < x) for a standard normal Z; 'tanh': its approximation by a tanh. Source: arXiv:1606.08415"""
     if approximate not in ("none", "tanh"):
         raise RuntimeError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
+    fused = getattr(x.kernels, "gelu", None) if approximate == "none" else None
+    if fused is not None and fused.usable(x.array):
+        return fused.gelu(x.array), lambda g: _normal_gelu_grad(g, x)
     cdf, slope = (_normal_cdf, _normal_density) if approximate == "none" else (_tanh_cdf, _tanh_cdf_slope)
     with no_grad():
         value = x.array * cdf(x).array
     return value, lambda g: mul(g, add(cdf(x), mul(x, slope(x))))
+
+
+def _normal_gelu_grad(g: Variable, x: Variable) -> Variable:
+    if is_grad_enabled():
+        return mul(g, add(_normal_cdf(x), mul(x, _normal_density(x))))
+    return g.like(x.kernels.gelu.gelu_grad(g.array, x.array))
 
 
 def _normal_cdf(x: Variable) -> Variable:
