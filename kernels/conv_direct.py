@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from . import compiled, winograd, winograd_numpy
+from .bands import Band, cut, for_bands
 from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, empty_result, in_blocks, nhwc, offsets, step_of
 from .fused import usable as compiled_usable
+from .kept import FEW, kept
 from .memory import empty
-from .parallel import PRODUCTS, for_blocks
+from .parallel import PRODUCTS, for_blocks, pieces
 
 __all__ = [
     "NONE", "RELU", "RELU_POOL", "Fused", "conv2d", "conv2d_gradients", "conv2d_input_grad", "conv2d_weight_grad",
@@ -32,8 +34,10 @@ def usable(
     x: np.ndarray, y: np.ndarray, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> bool:
     """Whether a convolution or gradient of these two arrays is done here: float32, compiled or by Winograd's tiles."""
+    if compiled_usable(x, y):
+        return True
     by_tiles = winograd.suits(w_shape, stride, padding, dilation, groups) and winograd_numpy.pays(w_shape)
-    return compiled_usable(x, y) or (by_tiles and x.dtype == y.dtype == np.float32 and x.size > 0 < y.size)
+    return by_tiles and x.dtype == y.dtype == np.float32 and x.size > 0 < y.size
 
 
 def conv2d(
@@ -46,31 +50,39 @@ def conv2d(
     code = compiled.load("conv_compiled")
     N, _, H, W = x.shape
     O, C, KH, KW = w.shape
-    OG, frame = O // groups, (H + 2 * padding[0], W + 2 * padding[1], *padding)
-    OH, OW = ((frame[a] - dilation[a] * (w.shape[2 + a] - 1) - 1) // stride[a] + 1 for a in (0, 1))
-    row = frame[1] * C
-    pixels = offsets((OH, stride[0] * row), (OW, stride[1] * C), multiple=code.MR)
-    taps, run = _taps((KH, KW), C, row, dilation)
+    OG, width = O // groups, W + 2 * padding[1]
+    OH = (H + 2 * padding[0] - dilation[0] * (KH - 1) - 1) // stride[0] + 1
+    OW = (width - dilation[1] * (KW - 1) - 1) // stride[1] + 1
+    taps, run = _taps((KH, KW), C, width * C, dilation)
     y, choice = empty_result(N, O, OH, OW, step)
-    columns = w.reshape(groups, OG, C, -1).transpose(0, 3, 2, 1)  # (G, KH KW, C, O/G)
-    matrices = [in_blocks(group, code.COLUMNS) for group in columns]
+
+    def blocks() -> list[np.ndarray]:
+        columns = w.reshape(groups, OG, C, -1).transpose(0, 3, 2, 1)  # (G, KH KW, C, O/G)
+        return [in_blocks(group, code.COLUMNS) for group in columns]
+
+    matrices = kept(blocks, groups, w) if N <= FEW else blocks()
     bias = np.zeros((groups, matrices[0].shape[0] * code.COLUMNS), np.float32)
     if b is not None:
         bias[:, :OG] = b.reshape(groups, OG)
 
-    def images(start: int, stop: int) -> None:
+    def images(n: slice, band: Band) -> None:
+        frame = band.height, width, band.top, padding[1]
+        pixels = offsets((band.size, stride[0] * width * C), (OW, stride[1] * C), multiple=code.MR)
+        y_rows, choice_rows = y[n, band.y], choice[n, band.y]
         for g in range(groups):
             outs = slice(g * OG, (g + 1) * OG)
-            part, chosen = _room(y, start, stop, outs), _room(choice, start, stop, outs)
-            xg = nhwc(x[start:stop, g * C : (g + 1) * C])
+            part, chosen = _room(y_rows, outs), _room(choice_rows, outs)
+            xg = nhwc(x[n, g * C : (g + 1) * C, band.x])
             code.conv(
                 xg, xg, NO_CHOICE, NONE, frame, pixels, 1, taps, run, matrices[g], bias[g],
                 part, chosen, step, OW, EVERY_PIXEL,
             )  # fmt: skip
             if groups > 1:
-                y[start:stop, ..., outs], choice[start:stop, ..., outs] = part, chosen
+                y_rows[..., outs], choice_rows[..., outs] = part, chosen
 
-    for_blocks(images, N, N * OH * OW * w.size / PRODUCTS)
+    work = N * OH * OW * w.size / PRODUCTS
+    bands = cut(pieces(N, work), H, KH, step, stride[0], padding[0], dilation[0])
+    for_bands(images, N, bands, work)
     return Fused(step, y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2), (N, O, OH, OW))
 
 
@@ -117,7 +129,7 @@ def _scatter(
         for g in range(groups):
             gradient = step_of(dy, fused, start, stop, slice(g * OG, (g + 1) * OG))
             channels = slice(g * CG, (g + 1) * CG)
-            part = _room(dx, start, stop, channels)
+            part = _room(dx[start:stop], channels)
             code.scatter(*gradient, (*size, 0, 0), pixels, starts, taps, run, matrices[g], frame, part)
             if groups > 1:
                 dx[start:stop, ..., channels] = part
@@ -146,7 +158,7 @@ def _gather(
         for g in range(groups):
             outs = slice(g * OG, (g + 1) * OG)
             gradient = step_of(dy, fused, start, stop, outs)
-            part = _room(dx, start, stop, slice(g * CG, (g + 1) * CG))
+            part = _room(dx[start:stop], slice(g * CG, (g + 1) * CG))
             for r, (n_rows, row_taps) in enumerate(rows):
                 for s, (n_columns, column_taps) in enumerate(columns):
                     pixels = offsets((n_rows, width * OG), (n_columns, OG), multiple=code.MR)
@@ -236,10 +248,10 @@ def flat_index(pooled: Fused) -> np.ndarray:
 EVERY_PIXEL = (0, 1, 0, 1)  # the first row and the step between rows, then the same for columns
 
 
-def _room(y: np.ndarray, start: int, stop: int, channels: slice) -> np.ndarray:
-    """Contiguous memory for some images and channels of y (N, OH, OW, O): y's own, if these are all channels."""
-    part = y[start:stop, ..., channels]
-    return part if part.shape[3] == y.shape[3] else np.empty(part.shape, y.dtype)
+def _room(y: np.ndarray, channels: slice) -> np.ndarray:
+    """Contiguous memory for some channels of y (N, OH, OW, O): y's own, if these are all."""
+    part = y[..., channels]
+    return y if part.shape[3] == y.shape[3] else np.empty(part.shape, y.dtype)
 
 
 def _taps(kernel: Pair, C: int, row: int, dilation: Pair) -> tuple[np.ndarray, int]:

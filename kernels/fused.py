@@ -42,7 +42,10 @@ def empty_result(N: int, O: int, OH: int, OW: int, step: int) -> tuple[np.ndarra
 
 def nhwc(x: np.ndarray) -> np.ndarray:
     """x (N, C, H, W) as a contiguous (N, H, W, C) array; a view where it lies so already."""
-    x = np.require(x.transpose(0, 2, 3, 1), requirements=["A", "W"])
+    x = x.transpose(0, 2, 3, 1)
+    if x.flags.carray:  # contiguous, aligned and writeable
+        return x
+    x = np.require(x, requirements=["A", "W"])
     code = compiled.load("fused_compiled") if x.dtype == np.float32 else None
     if x.flags.c_contiguous or code is None:
         return np.ascontiguousarray(x)

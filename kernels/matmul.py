@@ -58,7 +58,7 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
             rows, zeros = offsets((n, row)), np.zeros(code.COLUMNS, np.float32)
             parallel.for_blocks(
                 lambda start, stop: code.panels(whole, rows, step, y, out, zeros, start, stop),
-                -(-m // code.COLUMNS), work,
+                -(-m // code.COLUMNS), work, blas=False,
             )  # fmt: skip
             return True
     if x.flags.c_contiguous and y.T.flags.c_contiguous and 1 < n <= FEW and k % code.LANES == 0:
@@ -72,9 +72,9 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
             code.dots(x[start:stop], y.T, rows, out[start:stop])
 
         if n >= 8 * code.DOT_ROWS:
-            parallel.for_blocks(lines, n, work)
+            parallel.for_blocks(lines, n, work, blas=False)
         else:
-            parallel.for_blocks(columns, len(rows), work)
+            parallel.for_blocks(columns, len(rows), work, blas=False)
         return True
     return False
 
@@ -83,6 +83,8 @@ def _blas(x: Array, y: Array, out: Array, work: float) -> None:
     n, m = out.shape
     if parallel.get_num_threads() == 1:
         np.matmul(x, y, out=out)
+    elif n == 1 and work >= parallel.SMALL:  # np.matmul keeps Python's lock in small products, np.dot does not
+        parallel.for_blocks(lambda start, stop: np.dot(x, y[:, start:stop], out=out[:, start:stop]), m)
     elif work < parallel.SMALL:
         with parallel.one_blas_thread():
             np.matmul(x, y, out=out)

@@ -21,7 +21,7 @@ T = TypeVar("T")
 # What one thread does in a nanosecond, roughly, to tell work that is worth sharing from work that is not.
 PRODUCTS = 40  # multiplications and additions of a matrix product
 BYTES = 8  # read or written in a pass over memory
-SMALL = 350_000  # nanoseconds: less is done before another thread has been woken and waited for
+SMALL = 100_000  # nanoseconds: less is done before another thread has been woken and waited for
 
 
 def _default_threads() -> int:
@@ -80,17 +80,21 @@ class _Workers:
 
 
 class _Task:
-    """A call that another thread makes. Lighter than a Future of the standard library, whose way to a thread and back
-    takes 0.1 ms."""
+    """A call that another thread makes, unless that one wakes so late that the caller has begun it. Lighter than a
+    Future of the standard library, whose way to a thread and back takes 0.1 ms."""
 
     def __init__(self, call: Callable[[], Any]):
         self.call = call
         self.context = contextvars.copy_context()  # NumPy keeps its errstate there
         self.error: BaseException | None = None
+        self.begun = threading.Lock()
         self.ended = threading.Lock()
         self.ended.acquire()
 
     def run(self) -> None:
+        """Make the call, if no other thread has begun it."""
+        if not self.begun.acquire(blocking=False):
+            return
         try:
             self.value = self.context.run(self.call)
         except BaseException as error:
@@ -138,11 +142,12 @@ def set_num_threads(n: int) -> None:
         library.set_num_threads(n)
 
 
-def for_blocks(run: Callable[[int, int], T], n: int, nanoseconds: float = SMALL) -> list[T]:
+def for_blocks(run: Callable[[int, int], T], n: int, nanoseconds: float = SMALL, blas: bool = True) -> list[T]:
     """`run(start, stop)` over contiguous blocks of range(n), one per thread; their results in order.
 
     One block, if one thread does it all in less than SMALL `nanoseconds`. What a block raises is raised here, once
-    all blocks have ended. Inside a block, `for_blocks` runs on the calling thread alone.
+    all blocks have ended. Inside a block, `for_blocks` runs on the calling thread alone. `blas` says whether blocks
+    call NumPy's BLAS: if not, there is no need to hold it.
     """
     workers = _workers
     count = min(workers.threads, n)
@@ -151,17 +156,25 @@ def for_blocks(run: Callable[[int, int], T], n: int, nanoseconds: float = SMALL)
     edges = [n * i // count for i in range(count + 1)]
     workers.start()
     others = [_Task(functools.partial(run, *block)) for block in itertools.pairwise(edges[1:])]
-    with one_blas_thread():
+    with one_blas_thread() if blas else contextlib.nullcontext():
         for task in others:
             workers.tasks.put(task)
         workers.inside.block = True
         try:
             first = run(0, edges[1])
         finally:
+            for task in others:
+                task.run()
             workers.inside.block = False
             for task in others:
                 task.wait()
     return [first, *(task.result() for task in others)]
+
+
+def pieces(n: int, nanoseconds: float) -> int:
+    """How many pieces each of n things is cut into, so that `for_blocks` over all pieces has one for each thread."""
+    threads = 1 if nanoseconds < SMALL else _workers.threads
+    return -(-threads // max(n, 1))
 
 
 @contextlib.contextmanager

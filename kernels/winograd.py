@@ -6,14 +6,17 @@ are as large as those of a direct convolution. A NaN or infinity reaches every p
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from . import compiled, winograd_numpy
+from .bands import Band, cut, for_bands
 from .fused import NO_CHOICE, NONE, RELU_POOL, Fused, empty_result, in_blocks, nhwc, offsets, step_of
+from .kept import FEW, kept
 from .memory import empty
-from .parallel import for_blocks
+from .parallel import PRODUCTS, for_blocks, pieces
 from .winograd_numpy import GG
 
 Pair = tuple[int, int]
@@ -41,7 +44,13 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, padding: Pair, st
     N, _, H, W = x.shape
     OH, OW = H + 2 * padding[0] - 2, W + 2 * padding[1] - 2
     y, choice = empty_result(N, len(w), OH, OW, step)
-    _convolve(x, None, w, b, (OH, OW), padding, y, choice, step)
+    columns = compiled.load("tile").COLUMNS
+
+    def kernels() -> np.ndarray:
+        return _kernels(w.transpose(2, 3, 1, 0), columns)
+
+    u = kept(kernels, "winograd", w) if N <= FEW else kernels()
+    _convolve(x, None, u, b, (OH, OW), padding, y, choice, step)
     return Fused(step, y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2), (N, len(w), OH, OW))
 
 
@@ -54,8 +63,8 @@ def conv2d_input_grad(
         return winograd_numpy.conv2d_gradients(dy, no_x, w, padding, fused, (True, False))[0]
     N, C, H, W = x_shape
     dx = empty((N, H, W, C), np.float32)
-    turned = w[..., ::-1, ::-1].transpose(1, 0, 2, 3)
-    _convolve(dy, fused, turned, None, (H, W), (2 - padding[0], 2 - padding[1]), dx, NO_CHOICE, NONE)
+    u = _kernels(w[..., ::-1, ::-1].transpose(2, 3, 0, 1), compiled.load("tile").COLUMNS)
+    _convolve(dy, fused, u, None, (H, W), (2 - padding[0], 2 - padding[1]), dx, NO_CHOICE, NONE)
     return dx.transpose(0, 3, 1, 2)
 
 
@@ -91,26 +100,29 @@ def conv2d_gradients(
 
 
 def _convolve(
-    x: np.ndarray, fused: Fused | None, w: np.ndarray, b: np.ndarray | None, size: Pair, padding: Pair,
+    x: np.ndarray, fused: Fused | None, u: np.ndarray, b: np.ndarray | None, size: Pair, padding: Pair,
     y: np.ndarray, choice: np.ndarray, step: int,
 ) -> None:  # fmt: skip
-    """y (N, *size, O) from x, a gradient that is carried back through `fused` on the way."""
+    """y (N, *size, O) from x, a gradient that is carried back through `fused` on the way, and `_kernels` u."""
     code, tile = compiled.load("winograd_compiled"), compiled.load("tile")
-    O, C = w.shape[:2]
-    columns = O + -O % tile.COLUMNS
-    u = _kernels(w.transpose(2, 3, 1, 0), tile.COLUMNS)
+    _, blocks, C, width = u.shape
+    columns = blocks * width
     bias = np.zeros((2, columns), np.float32)
     if b is not None:
-        bias[0, :O] = b
+        bias[0, : len(b)] = b
     channels = C + -C % tile.LANES
-    frame, *tables = _tiles(size, padding, channels, columns)
     rows = offsets((tile.MR, channels))
 
-    def images(start: int, stop: int) -> None:
-        chosen = choice[start:stop] if step == RELU_POOL else NO_CHOICE
-        code.conv(*step_of(x, fused, start, stop), frame, *tables, rows, u, bias, y[start:stop], chosen, step)
+    def images(n: slice, band: Band) -> None:
+        frame, *tables = _tiles((band.size, size[1]), (band.top, padding[1]), channels, columns)
+        chosen = choice[n, band.y] if step == RELU_POOL else NO_CHOICE
+        image = step_of(x[:, :, band.x], fused, n.start, n.stop)
+        code.conv(*image, frame, *tables, rows, u, bias, y[n, band.y], chosen, step)
 
-    for_blocks(images, len(x))
+    N, work = len(x), len(x) * size[0] * size[1] * u.size / (4 * PRODUCTS)
+    # What is carried back through a step is not cut: its rows are not those of the result.
+    count, H = (pieces(N, work), x.shape[2]) if fused is None else (1, fused.conv_shape[2])
+    for_bands(images, N, cut(count, H, 3, step, padding=padding[0]), work)
 
 
 def _kernels(w: np.ndarray, columns: int) -> np.ndarray:
@@ -121,6 +133,7 @@ def _kernels(w: np.ndarray, columns: int) -> np.ndarray:
     return u
 
 
+@functools.lru_cache(256)
 def _tiles(size: Pair, padding: Pair, channels: int, columns: int) -> tuple[Any, ...]:
     """The frame that holds all tiles, where they begin in framed images and in results, and how many an image has."""
     rows, across = -(-size[0] // 2), -(-size[1] // 2)

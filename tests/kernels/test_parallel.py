@@ -67,6 +67,44 @@ def test_inside_a_block_blocks_run_on_the_calling_thread(threads):
         assert set(inner) == {ident} or threads == 1
 
 
+def test_a_block_that_no_thread_has_begun_is_run_by_the_caller():
+    before = parallel.get_num_threads()
+    parallel.set_num_threads(2)
+    busy, go_on = threading.Event(), threading.Event()
+
+    def wait(start, stop):
+        busy.set()
+        go_on.wait(30)
+
+    # Its two blocks take the only worker and the thread itself.
+    other = threading.Thread(target=parallel.for_blocks, args=(lambda a, b: wait(a, b), 2), daemon=True)
+    other.start()
+    busy.wait(30)
+    while parallel._workers.tasks.qsize():
+        pass
+    idents = parallel.for_blocks(lambda start, stop: threading.get_ident(), 2)
+    assert idents == [threading.get_ident()] * 2
+    go_on.set()
+    other.join(30)
+    assert parallel.for_blocks(lambda start, stop: start, 2) == [0, 1]  # the worker passes over what is done
+    parallel.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("n", "work", "count"), [(1, 0, 1), (1, 10**9, 3), (2, 10**9, 2), (3, 10**9, 1), (0, 0, 1)])
+def test_pieces_are_enough_for_all_threads(n, work, count):
+    before = parallel.get_num_threads()
+    parallel.set_num_threads(3)
+    assert parallel.pieces(n, work) == count
+    parallel.set_num_threads(before)
+
+
+def test_blas_is_left_alone_where_it_is_not_called():
+    before = parallel.get_num_threads()
+    parallel.set_num_threads(2)
+    assert parallel.for_blocks(lambda start, stop: blas_threads(), 2, blas=False) == [[2], [2]]
+    parallel.set_num_threads(before)
+
+
 @pytest.mark.parametrize("bad", [0, 1])
 def test_what_a_block_raises_is_raised_after_all_have_ended(bad):
     before = parallel.get_num_threads()

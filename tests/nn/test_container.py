@@ -243,6 +243,31 @@ def test_sequential_takes_a_batch_norm_in_eval_mode_into_the_weights(norm, tail,
         close(a, b, 2e-5)
 
 
+def test_weights_with_a_batch_norm_in_them_follow_every_change(rng):
+    model = nn.Sequential(nn.Conv2d(16, 20, 3), nn.BatchNorm2d(20)).eval()
+    x = tg.tensor(rng.standard_normal((1, 16, 6, 6)).astype(np.float32))
+
+    def agrees():
+        with tg.no_grad():
+            found = [model(x) for _ in range(2)]
+            expected = model[1](model[0](x))
+        close(found[0], found[1], 0)
+        close(found[0], expected, 1e-4)  # float32 rounds sums of up to 100; a change shows as 1 and more
+
+    agrees()
+    for tensor in model.state_dict().values():
+        tensor.array[...] += 1  # through a view
+        agrees()
+    model.load_state_dict({name: t * 2 for name, t in model.state_dict().items()})
+    agrees()
+    model[0].weight.data = model[0].weight.data * 2
+    agrees()
+    model[1].eps = 0.5
+    agrees()
+    seed = tg.ones_like(model(x))
+    assert all(g is not None for g in tg.autograd.grad(model(x), list(model.parameters()), seed))
+
+
 def test_sequential_leaves_a_batch_norm_without_running_statistics_alone():
     model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2, track_running_stats=False)).eval()
     x = tg.tensor(np.arange(8, dtype=np.float32).reshape(2, 1, 2, 2))

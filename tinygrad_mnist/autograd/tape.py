@@ -259,8 +259,9 @@ def record(name: str, value: Any, args: Sequence[Any], gradients: Sequence[Gradi
     """`value` as a Variable; a node that says how it was made, if an input wants a gradient."""
     inputs = [a for a in args if isinstance(a, Variable)]
     out = inputs[0].like(value)
+    array, memory = out.array, out.array.base
     for a in inputs:
-        if out.array is a.array or (out.array.base is not None and views_same(out.array, a.array)):
+        if array is a.array or (memory is not None and (memory is a.array or memory is a.array.base)):
             out.version = a.version
             out.base = a.base or (a, a.node)
     if mode.grad:
@@ -288,8 +289,3 @@ def _check_view(name: str, view: Variable) -> None:
             f"{name}: its input of shape {tuple(view.shape)} is a view of a tensor of shape {tuple(base.shape)} that "
             "was changed in place after the view was taken; take the view again, or change the tensor out of place"
         )
-
-
-def views_same(view: Any, b: Any) -> bool:
-    """Whether `view` shows the memory of `b`, or of what `b` is a view of."""
-    return view.base is b or view.base is b.base

@@ -85,9 +85,9 @@ def _first(modules: list[Any], input: Any) -> tuple[int, Any]:
                 break
             kinds.append(type(module))
         if kinds[:2] == [Conv2d, BatchNorm2d] and modules[1].num_features == first.out_channels:
-            norm = modules[1].scale_and_shift()
-            if norm is not None:
-                steps, options = 2, {"norm": norm}
+            folded = modules[1].fold_into(first.weight, first.bias)
+            if folded is not None:
+                steps, options = 2, {"folded": folded}
         if kinds[steps : steps + 1] == [ReLU]:
             steps, options["then"] = steps + 1, "relu"
             if type(first) is not Linear and kinds[steps : steps + 1] == [MaxPool2d] and _is_plain_2x2(modules[steps]):

@@ -110,17 +110,13 @@ class Conv2d(_Conv):
             dilation, groups, bias, padding_mode, device, dtype,
         )  # fmt: skip
 
-    def forward(self, input: Tensor, then: str | None = None, norm: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def forward(self, input: Tensor, then: str | None = None, folded: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """The images after convolution, and after `then`: see F.conv2d.
 
-        `norm` is the scale and shift of a batch norm that comes between the two: the weights take them in.
+        `folded` are weight and bias that do what is to come between the two as well: see BatchNorm2d.fold_into.
         """
-        weight: Any = self.weight
-        bias: Any = self.bias
+        weight, bias = (self.weight, self.bias) if folded is None else folded
         padding: int | tuple[int, int] | str = self.padding
-        if norm is not None:
-            scale, shift = norm
-            weight, bias = weight * scale.reshape(-1, 1, 1, 1), shift if bias is None else bias * scale + shift
         if self.padding_mode != "zeros":
             input, padding = F.pad(input, self._around(), mode=self.padding_mode), 0
         return F.conv2d(input, weight, bias, self.stride, padding, self.dilation, self.groups, then=then)

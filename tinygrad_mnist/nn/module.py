@@ -53,12 +53,12 @@ class Module(Registry):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            for hook in list(self._forward_pre_hooks.values()):
+            for hook in list(self._forward_pre_hooks.values()) if self._forward_pre_hooks else ():
                 changed = hook(self, args)
                 if changed is not None:
                     args = changed if isinstance(changed, tuple) else (changed,)
             result = self.forward(*args, **kwargs)
-            for hook in list(self._forward_hooks.values()):
+            for hook in list(self._forward_hooks.values()) if self._forward_hooks else ():
                 changed = hook(self, args, result)
                 result = result if changed is None else changed
             return result

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from .. import creation
+from ..autograd import is_grad_enabled
+from ..kernels.kept import kept
 from ..tensor import Tensor
 from . import functional as F
 from . import init
@@ -93,11 +95,23 @@ class _BatchNorm(Module):
             self.num_batches_tracked.array[...] += 1
         return y
 
-    def scale_and_shift(self) -> tuple[Tensor, Tensor] | None:
-        """What each channel is multiplied by, and what is added, if that is known before the batch is; else None."""
-        if self.training or self.running_mean is None or self.running_var is None:
+    def fold_into(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """weight (O, C, KH, KW) and bias (O,) of the convolution that does the given one and then this.
+
+        None if mean and variance are those of the batch.
+        """
+        mean, var = self.running_mean, self.running_var
+        if self.training or mean is None or var is None:
             return None
-        return scale_and_shift(self.running_mean, self.running_var, self.weight, self.bias, self.eps)
+
+        def fold() -> tuple[Any, Any]:
+            scale, shift = scale_and_shift(mean, var, self.weight, self.bias, self.eps)
+            return weight * scale.reshape(-1, 1, 1, 1), shift if bias is None else bias * scale + shift
+
+        if is_grad_enabled() or weight.is_cuda:
+            return fold()
+        others = [None if t is None else t.array for t in (bias, mean, var, self.weight, self.bias)]
+        return kept(fold, self.eps, weight.array, *others)
 
     def _momentum(self) -> float:
         """By how much this batch moves the running statistics; with momentum None they are plain averages."""

@@ -63,10 +63,11 @@ def movedim(x: Variable, source: int | Sequence[int], destination: int | Sequenc
 
 def flatten(x: Variable, start_dim: int = 0, end_dim: int = -1) -> Any:
     """x with dimensions start_dim to end_dim (both included) made one."""
-    start, end = normalize_dim(start_dim, x.ndim), normalize_dim(end_dim, x.ndim)
+    shape = x.array.shape
+    start, end = normalize_dim(start_dim, len(shape)), normalize_dim(end_dim, len(shape))
     if start > end:
         raise RuntimeError(f"flatten() has invalid args: start_dim {start_dim} comes after end_dim {end_dim}")
-    return reshape(x, (*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :]))
+    return reshape(x, (*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
 
 
 def squeeze(x: Variable, dim: int | Sequence[int] | None = None) -> Any:

@@ -5,6 +5,9 @@ Letters: N batch, C in-channels, O out-channels, H W image, KH KW kernel, G grou
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 from ... import ops
 from ...tensor import Tensor
 from .check import Pair, as_images, check_dtype, check_then, like_input, pair
@@ -19,16 +22,16 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, then: s
     tensor([[16.]])
     """
     check_dtype(input, weight, bias)
-    features = weight.shape[-1]
-    if input.ndim == 0 or input.shape[-1] != features:
+    features, shape = weight.array.shape[-1], input.array.shape
+    if not shape or shape[-1] != features:
         flat = input.ndim > 2 and input.array[0].size == features
         hint = "; flatten each image first: x.flatten(1) or nn.Flatten()" if flat else ""
         got = input.shape[-1] if input.ndim else "none"
-        raise RuntimeError(f"expected {features} features, got {got} (input {tuple(input.shape)}){hint}")
+        raise RuntimeError(f"expected {features} features, got {got} (input {shape}){hint}")
     if then not in (None, "relu"):
         raise ValueError(f"then: expected 'relu' or None, got {then!r}")
     apply = ops.linear if then is None else ops.linear_relu
-    if input.ndim == 2:
+    if len(shape) == 2:
         return apply(input, weight, bias)
     rows = input.reshape(input.array.size // max(features, 1), features)
     return apply(rows, weight, bias).reshape(*input.shape[:-1], weight.shape[0])
@@ -58,29 +61,47 @@ def conv2d(
     tensor([4., 4., 4., 4.])
     """
     x = as_images(input, weight, bias)
+    shapes = input.array.shape, weight.array.shape, None if bias is None else bias.array.shape
+    where: Any = [tuple(v) if isinstance(v, list) else v for v in (stride, padding, dilation)]
+    extra, geometry = _conv2d_geometry(*shapes, *where, groups, then)
+    if extra != (0, 0):
+        x = pad(x, (0, extra[1], 0, extra[0]))
+    if then is None:
+        return like_input(ops.conv2d(x, weight, bias, *geometry), input)
+    return like_input(ops.conv2d_relu(x, weight, bias, *geometry, then == "relu_pool"), input)
+
+
+@functools.lru_cache(256, typed=True)
+def _conv2d_geometry(
+    shape: tuple[int, ...],
+    w_shape: tuple[int, ...],
+    b_shape: tuple[int, ...] | None,
+    stride: int | Pair,
+    padding: int | Pair | str,
+    dilation: int | Pair,
+    groups: int,
+    then: str | None,
+) -> tuple[Pair, tuple[Pair, Pair, Pair, int]]:
+    """Rows and columns that are missing at the end; stride, padding, dilation and groups. Raises if they do not fit."""
     steps, dilations = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
-    _check_weight(weight, bias, groups, weight.array.shape[0] if weight.ndim else 0)
-    _, CG, *kernel = weight.array.shape
-    _check_channels(input, x.array.shape[1], CG * groups)
+    _check_weight(w_shape, b_shape, groups, w_shape[0] if w_shape else 0)
+    _, CG, *kernel = w_shape
+    _check_channels(shape, CG * groups)
     if isinstance(padding, str):
-        before, extra = _string_padding(padding, kernel, steps, dilations)
-        if any(extra):
-            x = pad(x, (0, extra[1], 0, extra[0]))
+        before, extra = _string_padding(padding, (kernel[0], kernel[1]), steps, dilations)
     else:
-        before = pair(padding, "padding")
-    H, W = x.array.shape[2:]
-    padded = H + 2 * before[0], W + 2 * before[1]
+        before, extra = pair(padding, "padding"), (0, 0)
+    H, W = shape[-2:]
+    padded = H + extra[0] + 2 * before[0], W + extra[1] + 2 * before[1]
     reach = dilations[0] * (kernel[0] - 1) + 1, dilations[1] * (kernel[1] - 1) + 1
     if reach[0] > padded[0] or reach[1] > padded[1]:
         raise RuntimeError(
-            f"the kernel covers {reach} pixels but the padded input has only {padded} (input {tuple(input.shape)}); "
+            f"the kernel covers {reach} pixels but the padded input has only {padded} (input {shape}); "
             "use larger images, more padding, or fewer pooling layers before this one"
         )
-    geometry = steps, before, dilations, groups
-    if then is None:
-        return like_input(ops.conv2d(x, weight, bias, *geometry), input)
-    check_then(then, ((padded[0] - reach[0]) // steps[0] + 1, (padded[1] - reach[1]) // steps[1] + 1))
-    return like_input(ops.conv2d_relu(x, weight, bias, *geometry, then == "relu_pool"), input)
+    if then is not None:
+        check_then(then, ((padded[0] - reach[0]) // steps[0] + 1, (padded[1] - reach[1]) // steps[1] + 1))
+    return extra, (steps, before, dilations, groups)
 
 
 def conv_transpose2d(
@@ -101,8 +122,9 @@ def conv_transpose2d(
     x = as_images(input, weight, bias)
     steps, dilations = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
     margin, extra = pair(padding, "padding"), pair(output_padding, "output_padding")
-    _check_weight(weight, bias, groups, weight.shape[1] * groups if weight.ndim > 1 else 0)
-    _check_channels(input, x.shape[1], weight.shape[0])
+    w_shape, b_shape = weight.array.shape, None if bias is None else bias.array.shape
+    _check_weight(w_shape, b_shape, groups, w_shape[1] * groups if weight.ndim > 1 else 0)
+    _check_channels(input.array.shape, w_shape[0])
     if any(e >= max(s, d) for e, s, d in zip(extra, steps, dilations, strict=True)):
         raise RuntimeError(f"output_padding {extra} must be smaller than stride {steps} or dilation {dilations}")
     size = tuple(
@@ -128,18 +150,22 @@ def _string_padding(padding: str, kernel: Pair, stride: Pair, dilation: Pair) ->
     return (totals[0] // 2, totals[1] // 2), (totals[0] % 2, totals[1] % 2)
 
 
-def _check_weight(weight: Tensor, bias: Tensor | None, groups: int, out_channels: int) -> None:
-    if weight.ndim != 4:
-        raise RuntimeError(f"expected a 4-d weight, got {tuple(weight.shape)}")
-    if groups < 1 or weight.array.shape[0] % groups:
+def _check_weight(
+    w_shape: tuple[int, ...], b_shape: tuple[int, ...] | None, groups: int, out_channels: int
+) -> None:
+    if len(w_shape) != 4:
+        raise RuntimeError(f"expected a 4-d weight, got {w_shape}")
+    if groups < 1 or w_shape[0] % groups:
         raise RuntimeError(
-            f"groups must be positive and divide the weight's first size, got groups={groups} and {tuple(weight.shape)}"
+            f"groups must be positive and divide the weight's first size, got groups={groups} and {w_shape}"
         )
-    if bias is not None and bias.array.shape != (out_channels,):
-        raise RuntimeError(f"expected a bias of shape ({out_channels},), got {tuple(bias.shape)}")
+    if b_shape is not None and b_shape != (out_channels,):
+        raise RuntimeError(f"expected a bias of shape ({out_channels},), got {b_shape}")
 
 
-def _check_channels(input: Tensor, got: int, expected: int) -> None:
+def _check_channels(shape: tuple[int, ...], expected: int) -> None:
+    """`shape` is that of the input, (N, C, H, W) or (C, H, W)."""
+    got = shape[-3]
     if got == expected:
         return
     hint = ""
@@ -153,8 +179,8 @@ def _check_channels(input: Tensor, got: int, expected: int) -> None:
             "; for colour images use in_channels=3 (with weights for 1: finetune.adapt_first_conv(model, 3)) "
             "or transforms.Grayscale(1)"
         )
-    elif input.ndim == 3 and expected == 1:
+    elif len(shape) == 3 and expected == 1:
         hint = "; a batch of grey images needs its channel axis: x.unsqueeze(1)"
-    elif input.shape[-1] == expected:
+    elif shape[-1] == expected:
         hint = "; channels come before height and width: x.permute(0, 3, 1, 2)"
-    raise RuntimeError(f"expected {expected} channels, got {got} (input {tuple(input.shape)}){hint}")
+    raise RuntimeError(f"expected {expected} channels, got {got} (input {shape}){hint}")

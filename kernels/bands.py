@@ -1,0 +1,58 @@
+"""Images shared out among the threads, or, where they are fewer than the threads, bands of their rows.
+
+Some rows of a convolution's result are a convolution of their own: of the rows of the image that they see.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .fused import ALL, RELU_POOL
+from .parallel import for_blocks
+
+
+class Band(NamedTuple):
+    """Some rows of an image's result."""
+
+    y: slice  # after the step
+    size: int  # how many they are before it
+    x: slice  # the rows of the image that they see
+    height: int  # of the image with zeros around it
+    top: int  # rows of zeros above
+
+
+@functools.lru_cache(256)
+def cut(
+    count: int, H: int, k: int, step: int, stride: int = 1, padding: int = 0, dilation: int = 1
+) -> list[Band]:
+    """An image's result in `count` bands, or fewer, of pairs of rows, which pooling and Winograd's tiles take whole."""
+    height, reach = H + 2 * padding, dilation * (k - 1) + 1
+    OH = (height - reach) // stride + 1
+    pairs = -(-OH // 2)
+    count = min(count, pairs)
+    if count <= 1:
+        return [Band(ALL, OH, ALL, height, padding)]
+    edges = [2 * (pairs * i // count) for i in range(count)] + [OH]
+    bands = []
+    for first, last in itertools.pairwise(edges):
+        top, bottom = first * stride - padding, (last - 1) * stride - padding + reach
+        rows = slice(first // 2, last // 2) if step == RELU_POOL else slice(first, last)
+        bands.append(Band(rows, last - first, slice(max(top, 0), max(bottom, 0)), bottom - top, max(-top, 0)))
+    return bands
+
+
+def for_bands(run: Callable[[slice, Band], None], N: int, bands: list[Band], nanoseconds: float) -> None:
+    """`run(images, band)` for all bands of N images, one block of images or bands a thread; see `for_blocks`."""
+
+    def block(start: int, stop: int) -> None:
+        if len(bands) == 1:
+            run(slice(start, stop), bands[0])
+        else:
+            for i in range(start, stop):
+                n, band = divmod(i, len(bands))
+                run(slice(n, n + 1), bands[band])
+
+    for_blocks(block, N * len(bands), nanoseconds, blas=False)
