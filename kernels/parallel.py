@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import ctypes
 import functools
 import itertools
 import os
@@ -32,6 +33,12 @@ def _default_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@functools.cache
+def _current_cpu() -> Callable[[], int] | None:
+    """The function that tells which CPU the calling thread is on; None where there is none, or no CPU to choose."""
+    return getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
+
+
 class _Workers:
     """The threads of this process, started at the first use."""
 
@@ -43,13 +50,32 @@ class _Workers:
         self.blas_before: list[int] = []
         self.tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self.started = False
+        self.ids: list[int] = []  # the system's
+        self.avoided = -1  # the CPU that they keep off
 
     def start(self) -> None:
         with self.lock:
             if not self.started:
                 for i in range(1, self.threads):
-                    threading.Thread(target=self.serve, name=f"tinygrad_mnist_{i}", daemon=True).start()
+                    thread = threading.Thread(target=self.serve, name=f"tinygrad_mnist_{i}", daemon=True)
+                    thread.start()
+                    self.ids.append(thread.native_id or 0)
                 self.started = True
+
+    def step_aside(self) -> None:
+        """Keep our threads off the CPU that the calling thread is on.
+
+        In a virtual machine Linux often takes an idle CPU for a busy one, and wakes a thread on the CPU of the thread
+        that wakes it: then both share it for the whole block, while the other one is idle.
+        """
+        current = _current_cpu()
+        if current is not None and (cpu := current()) != self.avoided:
+            others = os.sched_getaffinity(0) - {cpu}
+            if len(others) >= len(self.ids):
+                with contextlib.suppress(OSError):  # where that is forbidden, they are only slower
+                    for thread in self.ids:
+                        os.sched_setaffinity(thread, others)
+            self.avoided = cpu
 
     def serve(self) -> None:
         """What a thread of ours does: task after task, until it is told to stop."""
@@ -155,6 +181,7 @@ def for_blocks(run: Callable[[int, int], T], n: int, nanoseconds: float = SMALL,
         return [run(0, n)]
     edges = [n * i // count for i in range(count + 1)]
     workers.start()
+    workers.step_aside()
     others = [_Task(functools.partial(run, *block)) for block in itertools.pairwise(edges[1:])]
     with one_blas_thread() if blas else contextlib.nullcontext():
         for task in others:

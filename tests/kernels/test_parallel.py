@@ -232,3 +232,56 @@ def test_a_forked_process_starts_its_own_threads(path):
     assert exitcode == 0
     assert answer == (4 * 5 * 36 * 27.0, [2], 2)
     parallel.set_num_threads(before)
+
+
+needs_cpus = pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs Linux and two CPUs"
+)
+
+
+@needs_cpus
+def test_workers_keep_off_the_callers_cpu():
+    before, allowed = parallel.get_num_threads(), os.sched_getaffinity(0)
+    parallel.set_num_threads(2)
+    try:
+        for cpu in sorted(allowed)[:2]:
+            os.sched_setaffinity(0, {cpu})  # so that the caller is there
+            os.sched_setaffinity(0, allowed)
+            where = parallel.for_blocks(lambda start, stop: os.sched_getaffinity(0), 2)
+            assert where[0] == allowed
+            assert len(where[1]) == len(allowed) - 1
+            assert where[1] < allowed
+    finally:
+        os.sched_setaffinity(0, allowed)
+        parallel.set_num_threads(before)
+
+
+@needs_cpus
+def test_workers_go_anywhere_where_there_are_not_enough_cpus():
+    before, allowed = parallel.get_num_threads(), os.sched_getaffinity(0)
+    parallel.set_num_threads(len(allowed) + 1)
+    assert parallel.for_blocks(lambda start, stop: os.sched_getaffinity(0), 9) == [allowed] * (len(allowed) + 1)
+    parallel.set_num_threads(before)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs Linux")
+def test_a_system_that_forbids_it(monkeypatch):
+    def forbidden(thread, cpus):
+        raise PermissionError("not here")
+
+    before = parallel.get_num_threads()
+    monkeypatch.setattr(os, "sched_setaffinity", forbidden)
+    parallel.set_num_threads(2)
+    assert parallel.for_blocks(lambda start, stop: stop, 2) == [1, 2]
+    parallel.set_num_threads(before)
+
+
+def test_a_system_without_it(monkeypatch):
+    monkeypatch.delattr(os, "sched_setaffinity", raising=False)
+    parallel._current_cpu.cache_clear()
+    assert parallel._current_cpu() is None
+    before = parallel.get_num_threads()
+    parallel.set_num_threads(2)
+    assert parallel.for_blocks(lambda start, stop: stop, 2) == [1, 2]
+    parallel.set_num_threads(before)
+    parallel._current_cpu.cache_clear()
