@@ -9,7 +9,7 @@ with c over the C / G channels of o's group and x zero outside. All arrays are N
 channels-last in memory (an NHWC array seen as NCHW), which is what the products like to read.
 
 Each worker thread goes through its images a few at a time, so that their patches stay in its cache. Where
-Numba is installed, float32 goes to `conv_direct` instead.
+Numba is installed, float32 goes to `conv_direct` instead; layers with many weights and few pixels to `conv_taps`.
 """
 
 from __future__ import annotations
@@ -20,18 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from . import conv_direct, memory
+from . import conv_direct, conv_taps, memory
+from .conv_taps import out_size
 from .half import in_float32
 from .parallel import for_blocks
 
 Pair = tuple[int, int]
 
 IN_CACHE = 2**18  # numbers of patches and pixels together: 1 MiB of float32, half of a common L2
-
-
-def out_size(size: int, k: int, stride: int, padding: int, dilation: int) -> int:
-    """OH from H (or OW from W); below 1 when the kernel does not fit."""
-    return (size + 2 * padding - dilation * (k - 1) - 1) // stride + 1
 
 
 def _out_sizes(x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Pair:
@@ -102,6 +98,8 @@ def conv2d(
     x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> np.ndarray:
     """y (N, O, OH, OW) from x (N, C, H, W), w (O, C/G, KH, KW) and b (O,) or None."""
+    if conv_taps.suits(x.shape, w.shape, stride, padding, dilation, groups):
+        return conv_taps.conv2d(x, w, b, stride, padding, dilation)
     if conv_direct.usable(x, w, w.shape, stride, padding, dilation, groups):
         return conv_direct.conv2d(x, w, b, stride, padding, dilation, groups).y
     N = x.shape[0]
@@ -132,6 +130,8 @@ def conv2d_input_grad(
     dy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> np.ndarray:
     """dx (N, C, H, W): the adjoint of conv2d in x, which is also the transposed convolution."""
+    if conv_taps.suits(x_shape, w.shape, stride, padding, dilation, groups):
+        return conv_taps.conv2d_input_grad(dy, w, x_shape, stride, padding, dilation)
     if conv_direct.usable(dy, w, w.shape, stride, padding, dilation, groups):
         return conv_direct.conv2d_input_grad(dy, w, x_shape, stride, padding, dilation, groups)
     N, C, H, W = x_shape
@@ -163,6 +163,8 @@ def conv2d_weight_grad(
     dy: np.ndarray, x: np.ndarray, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> np.ndarray:
     """dw (O, C/G, KH, KW): the adjoint of conv2d in w."""
+    if conv_taps.suits(x.shape, w_shape, stride, padding, dilation, groups):
+        return conv_taps.conv2d_weight_grad(dy, x, w_shape, stride, padding, dilation)
     if conv_direct.usable(dy, x, w_shape, stride, padding, dilation, groups):
         return conv_direct.conv2d_weight_grad(dy, x, w_shape, stride, padding, dilation, groups)
     O, CG, KH, KW = w_shape
@@ -182,4 +184,4 @@ def conv2d_weight_grad(
         return dw
 
     dw: Any = sum(for_blocks(run, dy.shape[0]))
-    return dw.reshape(groups, KH, KW, CG, OG).transpose(0, 4, 3, 1, 2).reshape(w_shape)
+    return np.ascontiguousarray(dw.transpose(0, 2, 1)).reshape(O, KH, KW, CG).transpose(0, 3, 1, 2)

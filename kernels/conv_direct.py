@@ -233,7 +233,7 @@ def _weight_and_bias_grad(
     dw: Any = sum(dw for dw, _ in parts)
     db: Any = sum(db for _, db in parts)
     dw = dw.transpose(0, 1, 3, 2).reshape(groups, -1, len(patch))[:, :OG, : KH * KW * C]  # (G, O/G, KH KW C)
-    return np.ascontiguousarray(dw.reshape(O, KH, KW, C).transpose(0, 3, 1, 2)), db[:, 0, :OG].ravel()
+    return np.ascontiguousarray(dw.reshape(O, KH, KW, C)).transpose(0, 3, 1, 2), db[:, 0, :OG].ravel()
 
 
 def flat_index(pooled: Fused) -> np.ndarray:

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .relu import flat
+
 T = TypeVar("T")
 
 LARGEST = 2**20  # bytes of weights: of larger ones nothing is kept
@@ -29,8 +31,14 @@ def kept(make: Callable[[], T], name: Hashable, w: np.ndarray, *others: np.ndarr
     if w.nbytes > LARGEST:
         return make()
     key = id(w), name
-    content = [b"" if a is None else a.tobytes() for a in (w, *others)]
+    content = [b"" if a is None else _bytes(a) for a in (w, *others)]
     found = _kept.get(key)
     if found is None or found[1] != content:
         _kept[key] = found = weakref.ref(w, lambda _: _kept.pop(key, None)), content, make()
     return found[2]
+
+
+def _bytes(a: np.ndarray) -> bytes:
+    """The content of a, in the order in which it lies in memory if that is one run."""
+    run = flat(a)
+    return (a if run is None else run).tobytes()

@@ -16,7 +16,7 @@ LARGE = 2**20  # bytes: smaller arrays are NumPy's own
 _waiting: dict[int, np.ndarray] = {}  # raw bytes by their id, those used last at the end
 
 
-class _Loan:
+class Loan:
     """Memory that comes back when the last array that shows it is gone."""
 
     kept = 2**29  # bytes that wait at most
@@ -41,7 +41,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes < LARGE:
         return np.empty(shape, dtype)
-    return np.asarray(_Loan(_take(nbytes)))[:nbytes].view(dtype).reshape(shape)
+    return np.asarray(Loan(_take(nbytes)))[:nbytes].view(dtype).reshape(shape)
 
 
 def empty_like(x: np.ndarray) -> np.ndarray:

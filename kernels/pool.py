@@ -15,6 +15,7 @@ import numpy as np
 
 from . import compiled
 from .conv import Pair, chunks, empty_nhwc
+from .conv_taps import span
 from .fused import nhwc
 from .half import in_float32
 from .parallel import for_blocks
@@ -141,25 +142,15 @@ def _first_inside(size: int, n: int, stride: int, padding: int, dilation: int) -
     return np.minimum(np.where(start < 0, start % dilation, start), size - 1).astype(np.int32)
 
 
-def _span(k: int, size: int, n: int, stride: int, padding: int) -> tuple[slice, slice]:
-    """The outputs whose window element at offset k lies in the image, and the elements themselves."""
-    first = max(0, -((k - padding) // stride))  # the first i with i stride - padding + k >= 0
-    last = min(n - 1, (size - 1 + padding - k) // stride)
-    if last < first:
-        return slice(0, 0), slice(0, 0)
-    start = first * stride - padding + k
-    return slice(first, last + 1), slice(start, start + (last - first) * stride + 1, stride)
-
-
 def window_elements(
     x_shape: tuple[int, ...], size: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
 ) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], np.ndarray]]:
     """For each place in the window: the outputs that have it inside the image, its elements in x, their indices."""
     _, _, H, W = x_shape
     for k in range(kernel[0]):
-        oi, xi = _span(k * dilation[0], H, size[0], stride[0], padding[0])
+        oi, xi = span(k * dilation[0], H, size[0], stride[0], padding[0])
         rows = np.arange(xi.start, xi.stop, xi.step, dtype=np.int32)
         for l in range(kernel[1]):
-            oj, xj = _span(l * dilation[1], W, size[1], stride[1], padding[1])
+            oj, xj = span(l * dilation[1], W, size[1], stride[1], padding[1])
             columns = np.arange(xj.start, xj.stop, xj.step, dtype=np.int32)
             yield (oi, oj), (xi, xj), rows[:, None] * W + columns

@@ -13,8 +13,9 @@ import numpy as np
 
 from . import compiled, winograd_numpy
 from .bands import Band, cut, for_bands
-from .fused import NO_CHOICE, NONE, RELU_POOL, Fused, empty_result, in_blocks, nhwc, offsets, step_of
+from .fused import NO_CHOICE, NONE, RELU_POOL, Fused, empty_result, nhwc, offsets, step_of
 from .kept import FEW, kept
+from .matmul import matmul
 from .memory import empty
 from .parallel import PRODUCTS, for_blocks, pieces
 from .winograd_numpy import GG
@@ -95,8 +96,9 @@ def conv2d_gradients(
     parts = for_blocks(images, len(x))
     du: Any = sum(du for du, _ in parts)
     db: Any = sum(db for _, db in parts)
-    dw = (GG.T @ du[:, :C, :O].reshape(16, -1)).reshape(3, 3, C, O)
-    return dx.transpose(0, 3, 1, 2) if want_dx else None, np.ascontiguousarray(dw.transpose(3, 2, 0, 1)), db[0, :O]
+    dw = matmul(GG.T, du[:, :C, :O].reshape(16, -1)).reshape(3, 3, C, O)
+    dw = np.ascontiguousarray(dw.transpose(3, 0, 1, 2)).transpose(0, 3, 1, 2)
+    return dx.transpose(0, 3, 1, 2) if want_dx else None, dw, db[0, :O]
 
 
 def _convolve(
@@ -127,10 +129,12 @@ def _convolve(
 
 def _kernels(w: np.ndarray, columns: int) -> np.ndarray:
     """G w Gᵀ of w (3, 3, K, M) in blocks of columns, zeros where the last is not full: (16, blocks, K, columns)."""
-    g = in_blocks(w.reshape(9, *w.shape[2:]), columns)  # (blocks, 9 K, columns)
-    u = np.empty((16, len(g), g.shape[1] // 9, columns), np.float32)
-    np.matmul(GG, g.reshape(len(g), 9, -1), out=u.reshape(16, len(g), -1).transpose(1, 0, 2))
-    return u
+    *_, K, M = w.shape
+    g = np.zeros((9, -(-M // columns), K, columns), np.float32)
+    for i in range(g.shape[1]):
+        part = w[..., i * columns : (i + 1) * columns]
+        g[:, i, :, : part.shape[3]] = part.reshape(9, K, -1)
+    return matmul(GG, g.reshape(9, -1)).reshape(16, *g.shape[1:])
 
 
 @functools.lru_cache(256)

@@ -116,7 +116,7 @@ def conv2d_gradients(
     du: Any = sum(du for du, _ in parts)
     db: Any = sum(db for _, db in parts)
     dw = matmul(GG.T, du.reshape(16, -1)).reshape(3, 3, C, O)
-    return dx.transpose(0, 3, 1, 2), np.ascontiguousarray(dw.transpose(3, 2, 0, 1)), db
+    return dx.transpose(0, 3, 1, 2), np.ascontiguousarray(dw.transpose(3, 0, 1, 2)).transpose(0, 3, 1, 2), db
 
 
 def _grid(size: tuple[int, ...], step: int) -> Pair:

@@ -272,7 +272,7 @@ class Tensor(InPlaceOps, SharedMemory):
     def __deepcopy__(self, memo: dict) -> Any:
         if self.node is not None:
             raise RuntimeError("only leaf tensors can be deep-copied; use x.detach().clone()")
-        out = type(self).wrap(self.array.copy())
+        out = type(self).wrap(self.array.copy(order="K"))
         out.requires_grad = self.requires_grad
         out.grad = None if self.grad is None else ops.clone(self.grad.detach())
         out.__dict__.update(self.__dict__)

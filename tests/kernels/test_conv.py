@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from tinygrad_mnist.kernels import conv_direct, fused, parallel, winograd
+from tinygrad_mnist.kernels import compiled, conv_direct, conv_taps, fused, parallel, winograd
 
 from tinygrad_mnist import kernels
 
@@ -41,6 +41,17 @@ LAYOUTS = {
 }
 # error of one product, relative; a sum multiplies it by the root of its length
 DTYPES = {np.float32: 2e-6, np.float64: 1e-14}
+
+
+@pytest.fixture(params=["numpy", "compiled", "taps"])
+def path(request, monkeypatch):
+    """Patches, compiled loops, and a product for each tap of the kernel, however few the weights."""
+    before = compiled.use_compiled(request.param == "compiled")
+    if request.param == "taps":
+        monkeypatch.setattr(conv_taps, "WEIGHTS", 0)
+        monkeypatch.setattr(conv_taps, "FEWEST", 0)
+    yield request.param
+    compiled.use_compiled(before)
 
 
 def draw(geometry, dtype, seed=0):
@@ -101,7 +112,9 @@ def test_conv2d_and_gradients_agree_with_pytorch(geometry, dtype, path, threads)
     assert_close(kernels.conv2d(x, w, b, *args), y, w[0].size)
     assert_close(kernels.conv2d(x, w, None, *args), y - b.astype(np.float64)[:, None, None], w[0].size)
     assert_close(kernels.conv2d_input_grad(dy, w, x.shape, *args), dx, w[:, 0].size)
-    assert_close(kernels.conv2d_weight_grad(dy, x, w.shape, *args), dw, dy[:, 0].size)
+    got = kernels.conv2d_weight_grad(dy, x, w.shape, *args)
+    assert_close(got, dw, dy[:, 0].size)
+    assert got.transpose(0, 2, 3, 1).flags.c_contiguous  # as the weights of nn.Conv2d, so that optimizers copy nothing
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -230,6 +243,23 @@ def test_nan_and_inf_reach_only_the_pixels_that_see_them(path):
     seen = np.zeros(y.shape, bool)
     seen[0, :, 0:3, 1:4] = True
     np.testing.assert_array_equal(np.isnan(y), seen)
+
+
+def test_many_weights_and_few_pixels_go_by_taps(monkeypatch):
+    """As NumPy's patches compute them, with weights that lie row-major and channels-last."""
+    geometry = (2, 128, 3, 2, 130, (3, 3), (1, 1), (1, 1), (1, 1), 1)
+    x, w, b, dy, args = draw(geometry, np.float32)
+    y, dx, dw = torch_gradients(x, w, b, dy, args)
+    calls = []
+    for name in ("conv2d", "conv2d_input_grad", "conv2d_weight_grad"):
+        kernel = getattr(conv_taps, name)
+        monkeypatch.setattr(conv_taps, name, lambda *a, kernel=kernel: (calls.append(kernel), kernel(*a))[1])
+    for lies in (w, LAYOUTS["channels_last"](w)):
+        assert_close(kernels.conv2d(x, lies, b, *args), y, w[0].size)
+        assert_close(kernels.conv2d_input_grad(dy, lies, x.shape, *args), dx, w[:, 0].size)
+    assert_close(kernels.conv2d_weight_grad(dy, x, w.shape, *args), dw, dy[:, 0].size)
+    assert len(calls) == 5
+    assert not conv_taps.suits((200, *x.shape[1:]), w.shape, *args)
 
 
 # ---- the convolution with the step after it

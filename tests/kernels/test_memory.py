@@ -55,7 +55,7 @@ def test_only_memory_of_about_the_size_is_taken(then, same):
 
 
 def test_what_waits_is_bounded(monkeypatch):
-    monkeypatch.setattr(memory._Loan, "kept", 2 * memory.LARGE)
+    monkeypatch.setattr(memory.Loan, "kept", 2 * memory.LARGE)
     arrays = [memory.empty(LARGE, np.float32) for _ in range(4)]
     last = address(arrays[3])
     while arrays:

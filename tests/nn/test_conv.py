@@ -1,5 +1,6 @@
 """Convolution layers and their functional forms, against PyTorch and by hand."""
 
+import copy
 import warnings
 
 import numpy as np
@@ -291,3 +292,13 @@ def test_pad_with_a_value_crop_and_errors(device):
     ]:
         with pytest.raises(raises, match=message):
             call()
+
+
+@pytest.mark.parametrize("device", ["cpu"], indirect=True)  # the GPU's kernels read weights row by row
+def test_weights_and_their_gradients_lie_channels_last(device):
+    conv = nn.Conv2d(3, 4, (2, 5))
+    conv(tg.rand(1, 3, 6, 6)).sum().backward()
+    for layer in (conv, copy.deepcopy(conv)):
+        assert layer.weight.shape == (4, 3, 2, 5)
+        assert layer.weight.array.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert conv.weight.grad.array.strides == conv.weight.array.strides

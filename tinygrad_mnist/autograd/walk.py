@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import heapq
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..kernels.memory import Loan
 from . import anomaly
 from .modes import mode, set_grad_enabled, walking
 from .tape import Node, Variable, check_same_device, record, takes_output
@@ -131,6 +133,28 @@ def _add(a: Variable, b: Variable) -> Variable:
     return record("AddBackward", a.array + b.array, (a, b), (lambda g: g, lambda g: g))
 
 
+def _holders(array: Any) -> int:
+    """How many hold what this array is a view of, and those who count here."""
+    return sys.getrefcount(array.base)
+
+
+_ALONE = _holders(np.empty(1)[:])  # the view only
+
+
+def _others_see(array: Any) -> bool:
+    """Whether another array, or another element of this one, may be in the same memory.
+
+    An array that shows the memory of a view holds the same base as the view, or one on the way there.
+    """
+    if 0 in array.strides:  # expanded
+        return True
+    while getattr(array, "base", None) is not None:
+        if _holders(array) > _ALONE or not isinstance(array.base, type(array) | Loan):
+            return True
+        array = array.base
+    return False
+
+
 def _own(g: Variable) -> Variable:
     """g in memory of its own."""
     return record("CloneBackward0", g.array.copy(order="K"), (g,), (lambda g: g,))
@@ -189,7 +213,7 @@ def backward(
     seeds = _seeds(roots, gradients)
     taken = {id(seed.array) for seed in seeds}  # arrays that may not become a .grad as they are
     for owner, g in walk(roots, seeds, keep, create_graph, targets).values():
-        if id(g.array) in taken or g.array.base is not None:
+        if id(g.array) in taken or _others_see(g.array):
             with set_grad_enabled(create_graph):
                 g = _own(g)
         accumulate(owner, g, create_graph)

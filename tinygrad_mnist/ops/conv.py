@@ -25,9 +25,12 @@ def _array(x: Variable | None) -> Any:
 
 
 def _is_direct(x: Variable, w: Variable, geometry: tuple[Any, ...]) -> bool:
-    """Whether there are kernels without a patch matrix for these."""
-    direct = getattr(x.kernels, "conv_direct", None)
-    return direct is not None and direct.usable(x.array, w.array, w.array.shape, *geometry)
+    """Whether there are kernels without a patch matrix for these, and they are the fastest."""
+    direct, w_shape = getattr(x.kernels, "conv_direct", None), w.array.shape
+    if direct is None or not direct.usable(x.array, w.array, w_shape, *geometry):
+        return False
+    taps = getattr(x.kernels, "conv_taps", None)
+    return taps is None or not taps.suits(x.array.shape, w_shape, *geometry)
 
 
 class _Together:
