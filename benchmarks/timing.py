@@ -16,6 +16,8 @@ Work = Callable[[], Any]
 BUSY = 0.7  # a matrix product at less than this of its best speed: something else ran, and slowed one side more
 SHORTEST_SAMPLE = 0.002  # seconds: quicker work is repeated within a sample, or the clock and its call would count
 
+SETTLING = 0.05  # seconds of untimed calls: PyTorch's threads were seen to keep a core for some 10 ms after its work
+
 
 @dataclass
 class Case:
@@ -52,13 +54,16 @@ def calls_for_a_sample(work: Work) -> int:
 
 
 def interleaved(works: dict[str, Work], rounds: int) -> dict[str, list[float]]:
-    """Seconds of one call of each work, in each round. As many untimed calls go before the timed ones, so that none
-    pays for what the one before it left behind: caches, threads that still wait for more."""
+    """Seconds of one call of each work, in each round. Untimed calls go before the timed ones, so that none pays for
+    what the one before it left behind: caches, and OpenMP's threads, which wait busily for more and keep a core."""
     calls = {name: calls_for_a_sample(work) for name, work in works.items()}
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
+            settled = time.perf_counter() + SETTLING
             for _ in range(calls[name]):
+                work()
+            while time.perf_counter() < settled:
                 work()
             start = time.perf_counter()
             for _ in range(calls[name]):

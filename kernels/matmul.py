@@ -51,16 +51,14 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
     if code is None:
         return False
     (n, k), m = x.shape, y.shape[1]
-    if y.flags.c_contiguous and k <= 2 * FEW and n >= code.MR and m >= code.COLUMNS:
-        whole = x if x.flags.c_contiguous else x.T
-        if whole.flags.c_contiguous:
-            step, row = (1, k) if whole is x else (n, 1)
-            rows, zeros = offsets((n, row)), np.zeros(code.COLUMNS, np.float32)
-            parallel.for_blocks(
-                lambda start, stop: code.panels(whole, rows, step, y, out, zeros, start, stop),
-                -(-m // code.COLUMNS), work, blas=False,
-            )  # fmt: skip
-            return True
+    if y.flags.c_contiguous and k <= 2 * FEW and n >= code.LOW_MR and m >= code.COLUMNS:
+        x = np.ascontiguousarray(x)  # few, and read again for each of y's blocks of columns
+        rows, zeros = offsets((n, k)), np.zeros(code.COLUMNS, np.float32)
+        parallel.for_blocks(
+            lambda start, stop: code.panels(x, rows, y, out, zeros, start, stop),
+            -(-m // code.COLUMNS), work, blas=False,
+        )  # fmt: skip
+        return True
     if x.flags.c_contiguous and y.T.flags.c_contiguous and 1 < n <= FEW and k % code.LANES == 0:
         rows = offsets((m, k), multiple=code.DOT_COLUMNS).reshape(-1, code.DOT_COLUMNS)
         wide = code.DOT_COLUMNS

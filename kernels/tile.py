@@ -183,18 +183,3 @@ def copy_vector(typing_context: Any, to: Any, from_: Any) -> Any:  # pragma: no 
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp), emit
-
-
-@intrinsic
-def prefetch(typing_context: Any, address: Any) -> Any:  # pragma: no cover
-    """Ask for the line of memory at an address, which need not be ours."""
-
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        function = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        ask = cgutils.get_or_insert_function(builder.module, function, "llvm.prefetch.p0")
-        to_read, into_l2, data = number(0), number(2), number(1)
-        builder.call(ask, [builder.inttoptr(args[0], byte), to_read, into_l2, data])
-        return context.get_dummy_value()
-
-    return types.void(types.intp), emit
