@@ -59,7 +59,8 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
             -(-m // code.COLUMNS), work, blas=False,
         )  # fmt: skip
         return True
-    if x.flags.c_contiguous and y.T.flags.c_contiguous and 1 < n <= FEW and k % code.LANES == 0:
+    few = n <= FEW and (n > 1 or parallel.get_num_threads() > 1)  # BLAS takes one row as fast, but must be held
+    if few and x.flags.c_contiguous and y.T.flags.c_contiguous and k % code.LANES == 0:
         rows = offsets((m, k), multiple=code.DOT_COLUMNS).reshape(-1, code.DOT_COLUMNS)
         wide = code.DOT_COLUMNS
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 # What one thread does in a nanosecond, roughly, to tell work that is worth sharing from work that is not.
 PRODUCTS = 40  # multiplications and additions of a matrix product
 BYTES = 8  # read or written in a pass over memory
-SMALL = 100_000  # nanoseconds: less is done before another thread has been woken and waited for
+SMALL = 200_000  # nanoseconds: less is done before another thread has been woken and waited for
 
 
 def _default_threads() -> int:
