@@ -37,8 +37,9 @@ def softmax_cross_entropy(x: Array, t: Array, smoothing: float = 0.0) -> tuple[A
     """y (M,) and lse (M,)."""
     code = None if smoothing else _code(x, t)
     if code:
-        y, lse = np.empty((2, len(x)), x.dtype)
-        code.softmax_cross_entropy(x, t, y, lse)
+        y, lse = np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
+        if code.softmax_cross_entropy(x, t, y, lse)[1] < 0:
+            raise IndexError("a label is out of bounds for the number of classes")
         return y, lse
     lse = _log_sum_exp(x)
     y = lse - x[np.arange(len(t)), np.maximum(t, 0)]
@@ -70,6 +71,12 @@ def mean_cross_entropy(x: Array, t: Array, ignore_index: int, smoothing: float) 
     """The mean () of y over the rows whose class is not `ignore_index` (NaN if there is none); then what its gradient
     needs: the classes as `class_labels` has them, lse (M,), and how many rows count, ().
     """
+    code = None if smoothing or 0 <= ignore_index < x.shape[1] else _code(x, labels := t.reshape(-1))
+    if code:
+        y, lse = np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
+        total, counted = code.softmax_cross_entropy(x, labels, y, lse)
+        if counted == len(x):  # the usual case: every label is a class, every row counts
+            return np.array(total / counted, x.dtype), labels, lse, np.array(counted, x.dtype)
     labels = class_labels(t, x.shape[1], ignore_index)
     y, lse = softmax_cross_entropy(x, labels, smoothing)
     count = np.asarray(np.count_nonzero(labels >= 0), x.dtype)
@@ -79,7 +86,7 @@ def mean_cross_entropy(x: Array, t: Array, ignore_index: int, smoothing: float) 
 @in_float32()
 def mean_cross_entropy_grad(dy: Array, x: Array, labels: Array, lse: Array, count: Array, smoothing: float) -> Array:
     """dx (M, C) from dy ()."""
-    return softmax_cross_entropy_grad(np.broadcast_to(dy / count, labels.shape), x, labels, lse, smoothing)
+    return softmax_cross_entropy_grad(np.full(labels.shape, dy / count, dy.dtype), x, labels, lse, smoothing)
 
 
 @in_float32(1)

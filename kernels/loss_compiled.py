@@ -12,11 +12,13 @@ _compile: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
 @njit(**_compile)
-def softmax_cross_entropy(x: Array, t: Array, y: Array, lse: Array) -> None:  # pragma: no cover
+def softmax_cross_entropy(x: Array, t: Array, y: Array, lse: Array) -> tuple[float, int]:  # pragma: no cover
+    """Also the sum of y, and how many rows have a class at least 0; -1 if a class is C or more: then y means nothing."""
     M, C = x.shape
+    total_y, counted = 0.0, 0
     for m in range(M):
         if t[m] >= C:
-            raise IndexError("a label is out of bounds for the number of classes")
+            return 0.0, -1
         largest = x[m, 0]
         for c in range(1, C):
             largest = x[m, c] if x[m, c] > largest else largest
@@ -25,6 +27,9 @@ def softmax_cross_entropy(x: Array, t: Array, y: Array, lse: Array) -> None:  # 
             total += np.exp(x[m, c] - largest)
         lse[m] = np.log(total) + largest
         y[m] = lse[m] - x[m, t[m]] if t[m] >= 0 else np.float32(0)
+        total_y += y[m]
+        counted += t[m] >= 0
+    return total_y, counted
 
 
 @njit(**_compile)

@@ -59,3 +59,17 @@ def test_a_label_beyond_the_classes_is_refused(path):
 def test_no_rows(path):
     y, lse = kernels.softmax_cross_entropy(np.zeros((0, 3), np.float32), np.zeros(0, np.int64))
     assert y.shape == lse.shape == (0,)
+
+
+@pytest.mark.parametrize(("labels", "ignored"), [([0, 2, 1], -100), ([0, 2, 1], 2), ([0, -5, 1], -5), ([2, 3, 3], 3)])
+def test_mean_over_the_rows_that_count(labels, ignored, path, rng):
+    x, t = rng.standard_normal((3, 3)).astype(np.float32), np.array(labels)
+    loss, classes, lse, count = kernels.mean_cross_entropy(x, t, ignored, 0.0)
+    tx = torch.tensor(x, requires_grad=True)
+    expected = torch.nn.functional.cross_entropy(tx, torch.tensor(t), ignore_index=ignored)
+    expected.backward()
+    assert (count, loss.dtype) == ((t != ignored).sum(), np.float32)
+    np.testing.assert_array_equal(classes, np.where(t == ignored, -1, t))
+    np.testing.assert_allclose(loss, expected.item(), rtol=1e-6)
+    dx = kernels.mean_cross_entropy_grad(np.ones((), np.float32), x, classes, lse, count, 0.0)
+    np.testing.assert_allclose(dx, tx.grad.numpy(), rtol=1e-5, atol=1e-7)

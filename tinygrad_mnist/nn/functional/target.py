@@ -9,12 +9,13 @@ from ...tensor import Tensor
 
 def class_last(x: Any) -> tuple[Any, int]:
     """x (N, C, d1, ...) or (C,) as rows (N·d1·..., C), and C."""
-    if x.ndim == 0:
+    shape = x.array.shape
+    if len(shape) == 2:
+        return x, shape[1]
+    if not shape:
         raise RuntimeError("expected logits (N, C), (N, C, d1, ...) or (C,), got a tensor without axes")
-    C = x.shape[0] if x.ndim == 1 else x.shape[1]
-    if x.ndim == 2:
-        return x, C
-    if x.ndim > 2:
+    C = shape[0] if len(shape) == 1 else shape[1]
+    if len(shape) > 2:
         x = x.movedim(1, -1)
     return x.reshape(x.array.size // max(C, 1), C), C
 
@@ -36,7 +37,7 @@ def check_classes(input: Tensor, target: Tensor) -> None:
     if target.dtype.kind not in "iu":
         found = f"{target.dtype} {tuple(target.shape)}"
         raise RuntimeError(f"expected class indices as integers, got {found}; use y.long()")
-    if target.shape != expected:
+    if target.array.shape != expected:
         hint = "; one-hot targets must be floating: y.float()" if target.shape == input.shape else ""
         if target.ndim == 2 and target.shape == (*expected, 1):
             hint = "; use y.squeeze(1)"
