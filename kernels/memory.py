@@ -21,9 +21,12 @@ class Loan:
 
     kept = 2**29  # bytes that wait at most
 
-    def __init__(self, raw: np.ndarray):
+    def __init__(self, raw: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: np.dtype):
         self.raw = raw
-        self.__array_interface__ = raw.__array_interface__
+        address = raw.__array_interface__["data"]
+        self.__array_interface__ = {
+            "version": 3, "data": address, "shape": shape, "strides": strides, "typestr": dtype.str,
+        }  # fmt: skip
 
     def __del__(self, waiting: dict[int, np.ndarray] = _waiting) -> None:  # bound here: at exit there are no globals
         waiting[id(self.raw)] = self.raw
@@ -41,15 +44,18 @@ def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes < LARGE:
         return np.empty(shape, dtype)
-    return np.asarray(Loan(_take(nbytes)))[:nbytes].view(dtype).reshape(shape)
+    return np.asarray(Loan(_take(nbytes), shape, None, dtype))
 
 
 def empty_like(x: np.ndarray) -> np.ndarray:
     """An uninitialised array of the shape and dtype of x, its axes in the same order in memory."""
     if x.nbytes < LARGE:
         return np.empty_like(x)
-    order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
-    return empty(tuple(x.shape[axis] for axis in order), x.dtype).transpose(np.argsort(order))
+    strides, step = [0] * x.ndim, x.itemsize
+    for axis in sorted(reversed(range(x.ndim)), key=[abs(s) for s in x.strides].__getitem__):
+        strides[axis] = step
+        step *= x.shape[axis]
+    return np.asarray(Loan(_take(x.nbytes), x.shape, tuple(strides), x.dtype))
 
 
 def _take(nbytes: int) -> np.ndarray:

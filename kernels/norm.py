@@ -15,6 +15,7 @@ of this file) after the other. Each step sees the channels as the last axis. Its
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -95,7 +96,7 @@ def optional_weights(w: Array | None, b: Array | None, n: int, dtype: np.dtype) 
 
 def _last(x: Array) -> Array:
     """x (N, C, ...) with its channels as the last axis."""
-    return np.moveaxis(x, 1, -1)
+    return x.transpose(0, *range(2, x.ndim), 1)
 
 
 def _count(x: Array) -> int:
@@ -104,7 +105,8 @@ def _count(x: Array) -> int:
 
 
 def _run(step: Callable[..., None], arrays: list[Array], *others: Array | float, summed: bool = False) -> Array:
-    """step(*arrays, *others) on pieces of the arrays along their first axis, by its compiled twin where that serves.
+    """step(*arrays, *others) on pieces of the arrays along their first axis, or at once by its compiled twin where that
+    serves.
 
     `summed`: the step has one more argument, to which it adds its sums (2, C); their total is returned.
     """
@@ -117,11 +119,11 @@ def _run(step: Callable[..., None], arrays: list[Array], *others: Array | float,
 
     def run(start: int, stop: int) -> Array:
         sums = np.zeros((2, x.shape[-1]))
-        for piece in chunks(start, stop, 2 * row):
+        for piece in [slice(start, stop)] if code else chunks(start, stop, 2 * row):
             step(*(a[piece] for a in arrays), *others, *[sums] * summed)
         return sums
 
-    return np.sum(for_blocks(run, n) if x.size >= SMALL else [run(0, n)], axis=0)
+    return functools.reduce(np.add, for_blocks(run, n) if x.size >= SMALL else [run(0, n)])
 
 
 def batch_norm_sums(x: Array, origin: Array, sums: Array) -> None:
