@@ -99,14 +99,22 @@ def _compiled(x: np.ndarray) -> bool:
 def _averages(x: np.ndarray, size: Pair, windows: Windows) -> np.ndarray:
     """y (N, C, *size), by the compiled loop."""
     y, images, code = empty_nhwc((*x.shape[:2], *size), x.dtype), nhwc(x), compiled.load("pool_compiled")
-    for_blocks(lambda start, stop: code.avg_pool(images[start:stop], nhwc(y[start:stop]), *windows), x.shape[0])
+
+    def run(start: int, stop: int) -> None:
+        code.avg_pool(images[start:stop], nhwc(y[start:stop]), *windows)
+
+    for_blocks(run, len(y), blas=False)
     return y
 
 
 def _shared(dy: np.ndarray, x_shape: tuple[int, ...], windows: Windows) -> np.ndarray:
     """dx (N, C, H, W), by the compiled loop."""
     dx, images, code = empty_nhwc(x_shape, dy.dtype), nhwc(dy), compiled.load("pool_compiled")
-    for_blocks(lambda start, stop: code.avg_pool_grad(images[start:stop], nhwc(dx[start:stop]), *windows), len(dx))
+
+    def run(start: int, stop: int) -> None:
+        code.avg_pool_grad(images[start:stop], nhwc(dx[start:stop]), *windows)
+
+    for_blocks(run, len(dx), blas=False)
     return dx
 
 

@@ -13,7 +13,7 @@ _compile: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 @njit(**_compile)
 def softmax_cross_entropy(x: Array, t: Array, y: Array, lse: Array) -> tuple[float, int]:  # pragma: no cover
-    """Also the sum of y, and how many rows have a class at least 0; -1 if a class is C or more: then y means nothing."""
+    """Also the sum of y, and how many rows have a class at least 0; -1 at once if one is C or more."""
     M, C = x.shape
     total_y, counted = 0.0, 0
     for m in range(M):

@@ -52,7 +52,7 @@ def empty_like(x: np.ndarray) -> np.ndarray:
     if x.nbytes < LARGE:
         return np.empty_like(x)
     strides, step = [0] * x.ndim, x.itemsize
-    for axis in sorted(reversed(range(x.ndim)), key=[abs(s) for s in x.strides].__getitem__):
+    for axis in sorted(range(x.ndim), key=lambda axis: (abs(x.strides[axis]), -axis)):
         strides[axis] = step
         step *= x.shape[axis]
     return np.asarray(Loan(_take(x.nbytes), x.shape, tuple(strides), x.dtype))

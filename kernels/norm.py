@@ -123,7 +123,7 @@ def _run(step: Callable[..., None], arrays: list[Array], *others: Array | float,
             step(*(a[piece] for a in arrays), *others, *[sums] * summed)
         return sums
 
-    return functools.reduce(np.add, for_blocks(run, n) if x.size >= SMALL else [run(0, n)])
+    return functools.reduce(np.add, for_blocks(run, n, blas=False) if x.size >= SMALL else [run(0, n)])
 
 
 def batch_norm_sums(x: Array, origin: Array, sums: Array) -> None:

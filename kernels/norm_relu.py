@@ -47,7 +47,7 @@ def channel_affine(x: Array, mean: Array, scale: Array, shift: Array | None, ste
         else:
             code.scale_relu_pool(images[start:stop], y[start:stop], choice[start:stop], *vectors)
 
-    for_blocks(part, N)
+    for_blocks(part, N, blas=False)
     return Fused(step, y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2), x.shape)
 
 
@@ -67,7 +67,7 @@ def batch_norm_grad(
             code.grad_sums(*(_rows(a[start:stop]) for a in arrays), mean.astype(x.dtype), total)
         return total
 
-    db, along = np.sum(for_blocks(sums, len(dx)), axis=0)
+    db, along = np.sum(for_blocks(sums, len(dx), blas=False), axis=0)
     dw, count = along * r, x.size // x.shape[1]
     vectors = [v.astype(x.dtype) for v in (mean, db / count, dw * r / count, r if w is None else r * w)]
 
@@ -77,7 +77,7 @@ def batch_norm_grad(
         else:
             code.input_grad(*(_rows(a[start:stop]) for a in (*arrays, dx)), *vectors)
 
-    for_blocks(part, len(dx))
+    for_blocks(part, len(dx), blas=False)
     return dx.transpose(0, 3, 1, 2), dw.astype(x.dtype), db.astype(x.dtype)
 
 

@@ -58,7 +58,7 @@ def _update(step: Callable[..., None], lists: Sequence[Arrays], numbers: Sequenc
     if total < SMALL:
         part(0, total)
     else:
-        for_blocks(part, total)
+        for_blocks(part, total, blas=False)
     for a, copy in copies:
         a[...] = copy
 

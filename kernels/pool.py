@@ -60,7 +60,7 @@ def max_pool2d(
                 np.maximum(best, value, out=best)
                 index[images, :, oi, oj] += (at - index[images, :, oi, oj]) * wins
 
-    for_blocks(run, N)
+    for_blocks(run, N, blas=False)
     return y, index
 
 
@@ -85,7 +85,7 @@ def max_pool2d_input_grad(
             for (oi, oj), (xi, xj), at in window_elements(x_shape, size, kernel, stride, padding, dilation):
                 part[:, :, xi, xj] += masked(dy[images, :, oi, oj], at_images[:, :, oi, oj] == at)
 
-    for_blocks(run, x_shape[0])
+    for_blocks(run, x_shape[0], blas=False)
     return dx
 
 

@@ -34,9 +34,9 @@ def relu(x: np.ndarray) -> np.ndarray:
     assert into is not None
     code = compiled.load("relu_compiled") if x.dtype == np.float32 else None
     if code:
-        for_blocks(lambda start, stop: code.relu(run[start:stop], into[start:stop]), x.size)
+        for_blocks(lambda start, stop: code.relu(run[start:stop], into[start:stop]), x.size, blas=False)
     else:
-        for_blocks(lambda start, stop: np.maximum(run[start:stop], 0, out=into[start:stop]), x.size)
+        for_blocks(lambda start, stop: np.maximum(run[start:stop], 0, out=into[start:stop]), x.size, blas=False)
     return y
 
 
@@ -67,5 +67,5 @@ def relu_grad(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
             bits = into[block].view(f"i{dy.itemsize}")
             np.multiply(flat_dy[block].view(bits.dtype), flat_y[block] > 0, out=bits)
 
-    for_blocks(run, dy.size)
+    for_blocks(run, dy.size, blas=False)
     return dx

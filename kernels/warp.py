@@ -74,7 +74,7 @@ def warp(x: np.ndarray, maps: np.ndarray, nearest: bool, fill: Any) -> np.ndarra
     if code:
         images, y = np.ascontiguousarray(x), np.empty(x.shape, x.dtype)
         plane = np.array(np.broadcast_to(fill, x.shape[1]), np.float32)
-        for_blocks(lambda i, j: code.warp(images[i:j], maps[i:j], nearest, plane, y[i:j]), len(x))
+        for_blocks(lambda i, j: code.warp(images[i:j], maps[i:j], nearest, plane, y[i:j]), len(x), blas=False)
         return y
     H, W = x.shape[2:]
     across, down = np.arange(W) + 0.5, np.arange(H)[:, None] + 0.5  # (W,), (H, 1)

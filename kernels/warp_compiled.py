@@ -6,8 +6,6 @@ one over its pixels, which are read from an image with a frame of the plane arou
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import boolean, float32, float64, njit, uint8, void
 

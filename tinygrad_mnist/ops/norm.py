@@ -38,6 +38,7 @@ def batch_norm(
             if is_grad_enabled():
                 return _batch_gradients(g, x, w, eps)[i]
             if last[0] is not g:
+                last[:] = None, ()  # its memory serves for the next
                 last[:] = g, x.kernels.batch_norm_grad(g.array, x.array, array(w), m, v, eps)
             return g.like(last[1][i])
 
@@ -93,6 +94,7 @@ def _fused_batch_norm_relu(
             if is_grad_enabled() or not kernels.usable(g.array):
                 return _batch_gradients(before(g, y), x, w, eps)[i]
             if last[0] is not g:
+                last[:] = None, ()  # its memory serves for the next
                 last[:] = g, kernels.batch_norm_grad(g.array, x.array, array(w), m, v, eps, fused)
             return g.like(last[1][i])
 
@@ -124,6 +126,7 @@ def layer_norm(x: Variable, w: Variable | None, b: Variable | None, eps: float) 
             if is_grad_enabled():
                 return _gradients(g, x, w, (1,), (0,), eps)[i]
             if last[0] is not g:
+                last[:] = None, ()  # its memory serves for the next
                 last[:] = g, x.kernels.layer_norm_grad(g.array, x.array, array(w), m, r)
             return g.like(last[1][i])
 
