@@ -31,9 +31,11 @@ def suits(
     x_shape: tuple[int, ...], w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> bool:
     """Whether a convolution of these images by these weights, and its gradients, are faster this way."""
+    weights = math.prod(w_shape)
+    if weights < FEWEST or groups > 1:
+        return False
     rows, columns = (out_size(x_shape[2 + a], w_shape[2 + a], stride[a], padding[a], dilation[a]) for a in (0, 1))
-    pixels, weights = x_shape[0] * rows * columns, math.prod(w_shape)
-    return groups == 1 and pixels > 0 and weights >= max(WEIGHTS * pixels, FEWEST)
+    return weights >= WEIGHTS * x_shape[0] * rows * columns > 0
 
 
 def out_size(size: int, k: int, stride: int, padding: int, dilation: int) -> int:

@@ -40,5 +40,5 @@ def kept(make: Callable[[], T], name: Hashable, w: np.ndarray, *others: np.ndarr
 
 def _bytes(a: np.ndarray) -> bytes:
     """The content of a, in the order in which it lies in memory if that is one run."""
-    run = flat(a)
+    run = a if a.flags.c_contiguous else flat(a)
     return (a if run is None else run).tobytes()

@@ -59,8 +59,9 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
             -(-m // code.COLUMNS), work, blas=False,
         )  # fmt: skip
         return True
-    few = n <= FEW and (n > 1 or parallel.get_num_threads() > 1)  # BLAS takes one row as fast, but must be held
-    if few and x.flags.c_contiguous and y.T.flags.c_contiguous and k % code.LANES == 0:
+    # BLAS is faster with one row, unless it must be held for that alone.
+    held = work < parallel.SMALL and parallel.get_num_threads() > 1
+    if (1 < n <= FEW or (n == 1 and held)) and x.flags.c_contiguous and y.T.flags.c_contiguous and k % code.LANES == 0:
         rows = offsets((m, k), multiple=code.DOT_COLUMNS).reshape(-1, code.DOT_COLUMNS)
         wide = code.DOT_COLUMNS
 
@@ -82,11 +83,11 @@ def _blas(x: Array, y: Array, out: Array, work: float) -> None:
     n, m = out.shape
     if parallel.get_num_threads() == 1:
         np.matmul(x, y, out=out)
-    elif n == 1 and work >= parallel.SMALL:  # np.matmul keeps Python's lock in small products, np.dot does not
-        parallel.for_blocks(lambda start, stop: np.dot(x, y[:, start:stop], out=out[:, start:stop]), m)
     elif work < parallel.SMALL:
         with parallel.one_blas_thread():
             np.matmul(x, y, out=out)
+    elif n == 1:  # np.matmul keeps Python's lock in small products, np.dot does not
+        parallel.for_blocks(lambda start, stop: np.dot(x, y[:, start:stop], out=out[:, start:stop]), m)
     elif n >= m:
         parallel.for_blocks(lambda start, stop: np.matmul(x[start:stop], y, out=out[start:stop]), n)
     else:
