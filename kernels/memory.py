@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 LARGE = 2**20  # bytes: smaller arrays are NumPy's own
+LINE = 64  # bytes of a line of the cache. NumPy's arrays begin at a quarter of one: every vector lies across two
 
 _waiting: dict[int, np.ndarray] = {}  # raw bytes by their id, those used last at the end
 
@@ -63,4 +64,6 @@ def _take(nbytes: int) -> np.ndarray:
     for key, raw in reversed(list(_waiting.items())):
         if nbytes <= raw.nbytes <= nbytes * 5 // 4 and _waiting.pop(key, None) is not None:  # no other thread took it
             return raw
-    return np.empty(nbytes, np.uint8)
+    raw = np.empty(nbytes + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + nbytes]

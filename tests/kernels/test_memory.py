@@ -45,6 +45,12 @@ def test_memory_is_used_again_when_the_last_view_is_gone(dtype):
     assert not np.shares_memory(y, z)
 
 
+def test_memory_begins_where_a_line_of_the_cache_does():
+    arrays = [memory.empty((memory.LARGE + i,), np.uint8) for i in range(3)]
+    assert [address(x) % memory.LINE for x in arrays] == [0, 0, 0]
+    assert all(x.nbytes == memory.LARGE + i for i, x in enumerate(arrays))
+
+
 @pytest.mark.parametrize(("then", "same"), [(10, True), (8, True), (7, False), (11, False)])
 def test_only_memory_of_about_the_size_is_taken(then, same):
     x = memory.empty((10, memory.LARGE), np.uint8)
