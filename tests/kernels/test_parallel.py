@@ -243,11 +243,12 @@ needs_cpus = pytest.mark.skipif(
 def test_workers_keep_off_the_callers_cpu():
     before, allowed = parallel.get_num_threads(), os.sched_getaffinity(0)
     parallel.set_num_threads(2)
+    both_inside = threading.Barrier(2, timeout=30)  # else the caller may do the worker's block, too
     try:
         for cpu in sorted(allowed)[:2]:
             os.sched_setaffinity(0, {cpu})  # so that the caller is there
             os.sched_setaffinity(0, allowed)
-            where = parallel.for_blocks(lambda start, stop: os.sched_getaffinity(0), 2)
+            where = parallel.for_blocks(lambda start, stop: (both_inside.wait(), os.sched_getaffinity(0))[1], 2)
             assert where[0] == allowed
             assert len(where[1]) == len(allowed) - 1
             assert where[1] < allowed
