@@ -111,24 +111,30 @@ def _run(step: Callable[..., None], arrays: list[Array], *others: Array | float,
     `summed`: the step has one more argument, to which it adds its sums (2, C); their total is returned.
     """
     x = arrays[0]
+    C, wide = x.shape[-1], 1
     code = compiled.load("norm_compiled") if x.dtype == np.float32 and x.size and x.flags.c_contiguous else None
     if code:
         step = getattr(code, step.__name__)
         arrays = [np.require(a, requirements=["C", "A", "W"]).reshape(-1, a.shape[-1]) for a in arrays]
+    elif x.size and x.ndim > 2 and all(a.flags.c_contiguous for a in arrays):
+        wide = x.shape[-2]  # NumPy is slow with short rows: those of an image are taken, and the vectors repeated
+        arrays = [a.reshape(-1, wide * C) for a in arrays]
+        others = tuple(np.tile(v, wide) for v in others)
     n, row = len(arrays[0]), arrays[0][:1].size
 
     def run(start: int, stop: int) -> Array:
-        sums = np.zeros((2, x.shape[-1]))
+        sums = np.zeros((2, wide * C))
         for piece in [slice(start, stop)] if code else chunks(start, stop, 2 * row):
             step(*(a[piece] for a in arrays), *others, *[sums] * summed)
-        return sums
+        return sums.reshape(2, wide, C).sum(axis=1)
 
     return functools.reduce(np.add, for_blocks(run, n, blas=False) if x.size >= SMALL else [run(0, n)])
 
 
 def batch_norm_sums(x: Array, origin: Array, sums: Array) -> None:
     """sums (2, C) += the sums of x - origin and of its square, in float64."""
-    d = x - origin
+    d = x.astype(np.float64)
+    d -= origin
     sums[0] += _channel_sum(d)
     d *= d
     sums[1] += _channel_sum(d)
@@ -145,7 +151,9 @@ def batch_norm_grad_sums(x: Array, dy: Array, mean: Array, sums: Array) -> None:
     """sums (2, C) += the sums of dy and of dy (x - mean), in float64."""
     d = dy.astype(np.float64)
     sums[0] += _channel_sum(d)
-    d *= x - mean
+    z = x.astype(np.float64)
+    z -= mean
+    d *= z
     sums[1] += _channel_sum(d)
 
 

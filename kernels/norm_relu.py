@@ -4,16 +4,18 @@
 
 Forward, the moments take one pass over x, the rest another. Backward, a gradient is carried through pooling and ReLU
 while it is read: once for the sums over the batch, once for dx. What is kept is x, y and one byte for each y.
-For float32 by compiled loops only; else do the steps one after the other.
+For images of float32; else do the steps one after the other. The passes are in `norm_relu_compiled.py` and, for NumPy
+alone, `norm_relu_numpy.py`.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from . import compiled
+from . import compiled, norm_relu_numpy
 from .fused import RELU, RELU_POOL, Fused, empty_result, nhwc
-from .fused import usable as fits
 from .memory import empty
 from .norm import batch_moments, optional_weights
 from .parallel import for_blocks
@@ -22,8 +24,12 @@ Array = np.ndarray
 
 
 def usable(*images: Array) -> bool:
-    """Whether these are images (N, C, H, W) of float32, not empty, and compiled kernels may be used."""
-    return fits(*images) and all(x.ndim == 4 for x in images)
+    """Whether these are images (N, C, H, W) of float32, not empty."""
+    return all(x.ndim == 4 and x.dtype == np.float32 and x.size for x in images)
+
+
+def _passes() -> Any:
+    return compiled.load("norm_relu_compiled") or norm_relu_numpy
 
 
 def batch_norm(x: Array, w: Array | None, b: Array | None, eps: float, step: int) -> tuple[Fused, Array, Array]:
@@ -36,7 +42,7 @@ def batch_norm(x: Array, w: Array | None, b: Array | None, eps: float, step: int
 
 def channel_affine(x: Array, mean: Array, scale: Array, shift: Array | None, step: int) -> Fused:
     """What `step` makes of (x - mean) scale + shift."""
-    code, images = compiled.load("norm_relu_compiled"), nhwc(x)
+    code, images = _passes(), nhwc(x)
     N, H, W, C = images.shape
     y, choice = empty_result(N, C, H, W, step)
     vectors = mean.astype(x.dtype), *optional_weights(scale, shift, C, x.dtype)
@@ -55,7 +61,7 @@ def batch_norm_grad(
     dy: Array, x: Array, w: Array | None, mean: Array, var: Array, eps: float, fused: Fused
 ) -> tuple[Array, Array, Array]:
     """dx (N, C, H, W), dw (C,), db (C,) from dy, the gradient at fused.y."""
-    code, pooled = compiled.load("norm_relu_compiled"), fused.step == RELU_POOL
+    code, pooled = _passes(), fused.step == RELU_POOL
     arrays = [nhwc(x), nhwc(fused.y), *([nhwc(fused.choice)] if pooled else []), nhwc(dy)]
     dx, r = empty(arrays[0].shape, x.dtype), 1 / np.sqrt(var + eps)
 

@@ -70,7 +70,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, padding: Pair, st
                 m[ALL_FOUR] += b
             pixels = _mix(AA.T, m, other)
             if step == RELU_POOL:
-                _pool(pixels, y[images, band], choice[images, band])
+                pool(pixels, y[images, band], choice[images, band])
                 continue
             for k, (i, j) in enumerate(np.ndindex(2, 2)):
                 part = y[images, 2 * band.start + i : 2 * band.stop : 2, j::2]
@@ -186,8 +186,8 @@ def _framed(x: np.ndarray, top: int, height: int, left: int, width: int) -> np.n
     return framed
 
 
-def _pool(pixels: np.ndarray, y: np.ndarray, choice: np.ndarray) -> None:
-    """y (n, rows, columns, O): the largest of the pixels (4, n, rows, columns, O), or 0; choice: which it is."""
+def pool(pixels: Any, y: np.ndarray, choice: np.ndarray) -> None:
+    """y (n, rows, columns, O): the largest of the four pixels (n, rows, columns, O), or 0; choice: which it is."""
     np.maximum(pixels[0], pixels[1], out=y)
     np.greater(pixels[1], pixels[0], out=choice.view(bool))
     for k in (2, 3):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tinygrad_mnist.kernels import compiled, norm_relu
+from tinygrad_mnist.kernels import norm_relu
 
 STEPS = [norm_relu.RELU, norm_relu.RELU_POOL]
 SHAPES = [(4, 5, 7, 6), (3, 33, 8, 9), (1, 1, 2, 3), (2, 16, 2, 2)]
@@ -34,7 +34,7 @@ def both(x, w, b, step, layout, rng):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("step", STEPS)
-def test_agrees_with_pytorch(step, shape, layout, weights, threads, rng):
+def test_agrees_with_pytorch(step, shape, layout, weights, path, threads, rng):
     x = rng.normal(0.5, 2, shape).astype(np.float32)
     w, b = rng.normal(size=(2, shape[1])).astype(np.float32)  # some weights are negative: the smallest x is largest
     results, expected = both(x, w if weights != "none" else None, b if weights == "both" else None, step, layout, rng)
@@ -45,7 +45,7 @@ def test_agrees_with_pytorch(step, shape, layout, weights, threads, rng):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_every_run_gives_the_same_bits(step, threads, rng):
+def test_every_run_gives_the_same_bits(step, path, threads, rng):
     x = rng.standard_normal((5, 8, 10, 10)).astype(np.float32)
     first, again = (both(x, None, None, step, "nhwc", np.random.default_rng(0))[0] for _ in range(2))
     for a, b in zip(first, again, strict=True):
@@ -53,7 +53,7 @@ def test_every_run_gives_the_same_bits(step, threads, rng):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_nan_stays_and_an_infinite_gradient_passes_only_where_relu_was_open(step):
+def test_nan_stays_and_an_infinite_gradient_passes_only_where_relu_was_open(step, path):
     x = np.full((1, 1, 2, 2), -1.0, np.float32)
     x[0, 0, 0, 0] = np.nan
     one = np.ones(1, np.float32)
@@ -67,12 +67,9 @@ def test_nan_stays_and_an_infinite_gradient_passes_only_where_relu_was_open(step
     assert (dw, db) == (0, 0)
 
 
-def test_usable_for_images_of_float32_with_compiled_kernels():
+def test_usable_for_images_of_float32():
     x = np.ones((1, 1, 2, 2), np.float32)
     assert norm_relu.usable(x)
     assert not norm_relu.usable(x.astype(np.float64))
     assert not norm_relu.usable(x[:0])
     assert not norm_relu.usable(x[0])
-    before = compiled.use_compiled(False)
-    assert not norm_relu.usable(x)
-    compiled.use_compiled(before)
