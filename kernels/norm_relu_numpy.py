@@ -54,7 +54,7 @@ def pool_grad_sums(x: Array, y: Array, choice: Array, dy: Array, mean: Array, su
         taken = np.zeros(y[images].shape, np.int32)  # the bits of the pixels that pooling took
         for k, pixels in enumerate(_squares(x[images])):
             taken |= pixels.view(np.int32) & -(choice[images] == k).view(np.int8)
-        grad_sums(*(_rows(a) for a in (taken.view(x.dtype), y[images], dy[images])), mean, sums)
+        grad_sums(_rows(taken.view(x.dtype)), _rows(y[images]), _rows(dy[images]), mean, sums)
 
 
 def input_grad(
