@@ -185,7 +185,7 @@ def conv2d_weight_grad(
     """dw (O, C/G, KH, KW) from x and dy, the gradient at the fused step's result, else at the convolution's."""
     size = dy.shape[2:] if fused is None else fused.conv_shape[2:]
     if winograd.suits(w_shape, stride, padding, dilation, groups) and winograd.fits(x.shape, size, padding):
-        return winograd.conv2d_gradients(dy, x, np.zeros(w_shape, np.float32), padding, fused, False)[1]
+        return winograd.conv2d_gradients(dy, x, np.zeros(w_shape, np.float32), padding, fused, (False, True))[1]
     return _weight_and_bias_grad(dy, x, w_shape, stride, padding, dilation, groups, fused)[0]
 
 
@@ -200,7 +200,7 @@ def conv2d_gradients(
     want_dx, want_dw = wanted
     geometry = stride, padding, dilation, groups
     if want_dw and winograd.suits(w.shape, *geometry):
-        return winograd.conv2d_gradients(dy, x, w, padding, fused, want_dx)
+        return winograd.conv2d_gradients(dy, x, w, padding, fused, wanted)
     dy = nhwc(dy).transpose(0, 3, 1, 2)
     dx = conv2d_input_grad(dy, w, x.shape, *geometry, fused) if want_dx else None
     return (dx, *(_weight_and_bias_grad(dy, x, w.shape, *geometry, fused) if want_dw else (None, None)))

@@ -40,43 +40,51 @@ def fits(x_shape: tuple[int, ...], size: tuple[int, ...], padding: Pair) -> bool
 
 def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, padding: Pair, step: int = NONE) -> Fused:
     """y (N, O, OH, OW) from x (N, C, H, W), w (O, C, 3, 3) and b (O,) or None; then `step`."""
-    if compiled.load("winograd_compiled") is None:
+    code, tile = compiled.load("winograd_compiled"), compiled.load("tile")
+    if code is None:
         return winograd_numpy.conv2d(x, w, b, padding, step)
-    N, _, H, W = x.shape
+    (N, C, H, W), O = x.shape, len(w)
     OH, OW = H + 2 * padding[0] - 2, W + 2 * padding[1] - 2
-    y, choice = empty_result(N, len(w), OH, OW, step)
-    columns = compiled.load("tile").COLUMNS
+    y, choice = empty_result(N, O, OH, OW, step)
 
     def kernels() -> np.ndarray:
-        return _kernels(w.transpose(2, 3, 1, 0), columns)
+        return _kernels(w.transpose(2, 3, 1, 0), tile.COLUMNS)
 
     u = kept(kernels, "winograd", w) if N <= FEW else kernels()
-    _convolve(x, None, u, b, (OH, OW), padding, y, choice, step)
-    return Fused(step, y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2), (N, len(w), OH, OW))
+    columns, channels = O + -O % tile.COLUMNS, C + -C % tile.LANES
+    bias = np.zeros((2, columns), np.float32)
+    if b is not None:
+        bias[0, :O] = b
+    rows = offsets((tile.MR, channels))
+
+    def images(n: slice, band: Band) -> None:
+        frame, *tables = _tiles((band.size, OW), (band.top, padding[1]), channels, columns)
+        chosen = choice[n, band.y] if step == RELU_POOL else NO_CHOICE
+        code.conv(nhwc(x[n, :, band.x]), frame, *tables, rows, u, bias, y[n, band.y], chosen, step)
+
+    work = N * OH * OW * u.size / (4 * PRODUCTS)
+    for_bands(images, N, cut(pieces(N, work), H, 3, step, padding=padding[0]), work)
+    return Fused(step, y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2), (N, O, OH, OW))
 
 
 def conv2d_input_grad(
     dy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...], padding: Pair, fused: Fused | None
-) -> np.ndarray:
-    """dx (N, C, H, W): dy convolved with the kernel turned round."""
-    if compiled.load("winograd_compiled") is None:
-        no_x = np.broadcast_to(np.float32(0), x_shape)
-        return winograd_numpy.conv2d_gradients(dy, no_x, w, padding, fused, (True, False))[0]
-    N, C, H, W = x_shape
-    dx = empty((N, H, W, C), np.float32)
-    u = _kernels(w[..., ::-1, ::-1].transpose(2, 3, 0, 1), compiled.load("tile").COLUMNS)
-    _convolve(dy, fused, u, None, (H, W), (2 - padding[0], 2 - padding[1]), dx, NO_CHOICE, NONE)
-    return dx.transpose(0, 3, 1, 2)
+) -> Any:
+    """dx (N, C, H, W)."""
+    no_x = np.broadcast_to(np.float32(0), x_shape)
+    return conv2d_gradients(dy, no_x, w, padding, fused, (True, False))[0]
 
 
 def conv2d_gradients(
-    dy: np.ndarray, x: np.ndarray, w: np.ndarray, padding: Pair, fused: Fused | None, want_dx: bool
-) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
-    """dx (N, C, H, W) if it is wanted, dw (O, C, 3, 3) and db (O,) in one pass over dy."""
+    dy: np.ndarray, x: np.ndarray, w: np.ndarray, padding: Pair, fused: Fused | None, wanted: tuple[bool, bool]
+) -> tuple[Any, Any, Any]:
+    """dx (N, C, H, W), and dw (O, C, 3, 3) and db (O,), in one pass over dy. `wanted` says which of dx and dw are: the
+    others are None."""
+    want_dx, want_dw = wanted
     code, tile = compiled.load("winograd_compiled"), compiled.load("tile")
     if code is None:
-        gradients = winograd_numpy.conv2d_gradients(dy, x, w, padding, fused, (want_dx, True))
-        return gradients if want_dx else (None, *gradients[1:])
+        gradients = winograd_numpy.conv2d_gradients(dy, x, w, padding, fused, wanted)
+        return gradients[0] if want_dx else None, *(gradients[1:] if want_dw else (None, None))
     O, C = w.shape[:2]
     OH, OW = dy.shape[2:] if fused is None else fused.conv_shape[2:]
     columns = O + -O % tile.COLUMNS
@@ -86,45 +94,21 @@ def conv2d_gradients(
     dx = empty((len(x), *x.shape[2:], C) if want_dx else (0, 0, 0, 0), np.float32)
 
     def images(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        du, db = np.zeros((16, len(rows), columns), np.float32), np.zeros((2, columns), np.float32)
-        code.gradients(
-            nhwc(x[start:stop]), frame, *step_of(dy, fused, start, stop), *tables, d_rows, rows, u,
-            dx[start:stop], du, db,
-        )  # fmt: skip
-        return du, db
+        sums = np.zeros((16 if want_dw else 0, len(rows), columns), np.float32), np.zeros((2, columns), np.float32)
+        part = nhwc(x[start:stop]) if want_dw else dx[start:stop]  # what is not read
+        step = step_of(dy, fused, start, stop)
+        code.gradients(part, frame, *step, *tables, d_rows, rows, u, dx[start:stop], *sums)
+        return sums
 
     parts = for_blocks(images, len(x))
+    dx_or_none = dx.transpose(0, 3, 1, 2) if want_dx else None
+    if not want_dw:
+        return dx_or_none, None, None
     du: Any = sum(du for du, _ in parts)
     db: Any = sum(db for _, db in parts)
     dw = matmul(GG.T, du[:, :C, :O].reshape(16, -1)).reshape(3, 3, C, O)
     dw = np.ascontiguousarray(dw.transpose(3, 0, 1, 2)).transpose(0, 3, 1, 2)
-    return dx.transpose(0, 3, 1, 2) if want_dx else None, dw, db[0, :O]
-
-
-def _convolve(
-    x: np.ndarray, fused: Fused | None, u: np.ndarray, b: np.ndarray | None, size: Pair, padding: Pair,
-    y: np.ndarray, choice: np.ndarray, step: int,
-) -> None:  # fmt: skip
-    """y (N, *size, O) from x, a gradient that is carried back through `fused` on the way, and `_kernels` u."""
-    code, tile = compiled.load("winograd_compiled"), compiled.load("tile")
-    _, blocks, C, width = u.shape
-    columns = blocks * width
-    bias = np.zeros((2, columns), np.float32)
-    if b is not None:
-        bias[0, : len(b)] = b
-    channels = C + -C % tile.LANES
-    rows = offsets((tile.MR, channels))
-
-    def images(n: slice, band: Band) -> None:
-        frame, *tables = _tiles((band.size, size[1]), (band.top, padding[1]), channels, columns)
-        chosen = choice[n, band.y] if step == RELU_POOL else NO_CHOICE
-        image = step_of(x[:, :, band.x], fused, n.start, n.stop)
-        code.conv(*image, frame, *tables, rows, u, bias, y[n, band.y], chosen, step)
-
-    N, work = len(x), len(x) * size[0] * size[1] * u.size / (4 * PRODUCTS)
-    # What is carried back through a step is not cut: its rows are not those of the result.
-    count, H = (pieces(N, work), x.shape[2]) if fused is None else (1, fused.conv_shape[2])
-    for_bands(images, N, cut(count, H, 3, step, padding=padding[0]), work)
+    return dx_or_none, dw, db[0, :O]
 
 
 def _kernels(w: np.ndarray, columns: int) -> np.ndarray:

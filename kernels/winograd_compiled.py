@@ -29,7 +29,6 @@ import numpy as np
 from numba import float32, int64, njit, types, void
 from numba.extending import intrinsic
 
-from .fused import NONE
 from .fused_compiled import add_pixels, choices, clear, copy, fill, finish, four, images, options, table
 from .tile import COLUMNS, LANES, LOW_MR, MR, Float, at, load, low_tile, store, tile
 
@@ -93,25 +92,24 @@ adjoint_transform = _transform(_b, 4, add=True)  # + B m Bᵀ
 
 @njit(
     void(
-        images, images, choices, int64, four, table, table, int64, table, float32[:, :, :, ::1], float32[:, ::1],
+        images, four, table, table, int64, table, float32[:, :, :, ::1], float32[:, ::1],
         images, choices, int64,
     ),
     **options,
 )  # fmt: skip
 def conv(
-    x: np.ndarray, x_out: np.ndarray, x_choice: np.ndarray, undo: int, frame: tuple[int, ...], tiles: np.ndarray,
-    outs: np.ndarray, per_image: int, rows: np.ndarray, u: np.ndarray, bias: np.ndarray, y: np.ndarray,
-    choice: np.ndarray, epilogue: int,
+    x: np.ndarray, frame: tuple[int, ...], tiles: np.ndarray, outs: np.ndarray, per_image: int, rows: np.ndarray,
+    u: np.ndarray, bias: np.ndarray, y: np.ndarray, choice: np.ndarray, epilogue: int,
 ) -> None:  # fmt: skip  # pragma: no cover
     """y = epilogue(x * kernel + bias[0]), with u (16, column blocks, C, COLUMNS) = G g Gᵀ; bias[1] is zero.
 
-    `frame` and `undo` are those of conv_compiled.conv. `tiles` and `outs` say where tiles begin in some framed images
+    `frame` is that of conv_compiled.conv. `tiles` and `outs` say where tiles begin in some framed images
     and in their results, `per_image` of them in each.
     """
     N, H, W, C = x.shape
     columns, channels, group = bias.shape[1], C + -C % LANES, len(tiles) // per_image
     height, width = frame[0], frame[1]
-    framed = height != H or width != W or channels != C or undo != NONE
+    framed = height != H or width != W or channels != C
     room = np.zeros((group * height if framed else 0, width, channels), np.float32)
     sums = np.empty((group, (height - 2) * (width - 2), columns), np.float32)
     v = np.zeros((16, BLOCK, channels), np.float32)
@@ -124,8 +122,7 @@ def conv(
         if framed:
             a = room.ctypes.data
             for n in range(count):
-                from_, by = x_out[(start + n) % len(x_out)], x_choice[(start + n) % len(x_choice)]
-                fill(room[n * height :], x[start + n], from_, by, undo, frame[2], frame[3])
+                copy(room[n * height :], x[start + n], frame[2], frame[3])
         for t in range(0, count * per_image, BLOCK):
             size = min(BLOCK, count * per_image - t)
             for i in range(size):
@@ -168,8 +165,8 @@ def gradients(
 ) -> None:  # fmt: skip  # pragma: no cover
     """du (16, C or more, O or more) += (Bᵀ x B)ᵀ · (A dy Aᵀ) over all tiles, db[0] += dy; dx = B ((A dy Aᵀ) · u) Bᵀ.
 
-    u (16, column blocks, O, COLUMNS) = (G g Gᵀ)ᵀ; dx is left out if it is empty; db[1] is `add_pixels`' room. d_rows
-    and rows are where a tile's rows begin: in A dy Aᵀ, and in the transpose of Bᵀ x B.
+    u (16, column blocks, O, COLUMNS) = (G g Gᵀ)ᵀ; dx is left out if it is empty, du and db if du is; db[1] is
+    `add_pixels`' room. d_rows and rows are where a tile's rows begin: in A dy Aᵀ, and in the transpose of Bᵀ x B.
     """
     N, H, W, C = x.shape
     columns, channels, group, O = du.shape[2], C + -C % LANES, len(tiles) // per_image, u.shape[2]
@@ -189,11 +186,12 @@ def gradients(
         a = room.ctypes.data if framed else x[start].ctypes.data
         to = dx_room.ctypes.data if framed or not dx.size else dx[start].ctypes.data
         for n in range(count):
-            if framed:
+            if framed and du.size:
                 copy(room[n * height :], x[start + n], frame[2], frame[3])
             from_, by = dy_out[(start + n) % len(dy_out)], dy_choice[(start + n) % len(dy_choice)]
             fill(gradient[n * (height - 2) :], dy[start + n], from_, by, undo, 0, 0)
-            add_pixels(db, gradient[n * (height - 2) : (n + 1) * (height - 2)])
+            if du.size:
+                add_pixels(db, gradient[n * (height - 2) : (n + 1) * (height - 2)])
             if dx.size:
                 clear(dx_room[n * height : (n + 1) * height] if framed else dx[start + n])
         for t in range(0, count * per_image, BLOCK):
@@ -204,12 +202,12 @@ def gradients(
                         gradient.ctypes.data + 4 * (outs[t + i] + c), (width - 2) * columns, columns,
                         d.ctypes.data + 4 * (i * columns + c), 4 * BLOCK * columns, BLOCK * columns,
                     )  # fmt: skip
-                for c in range(0, channels, LANES):
+                for c in range(0, channels if du.size else 0, LANES):
                     input_transform(
                         a + 4 * (tiles[t + i] + c), width * channels, channels,
                         v.ctypes.data + 4 * (i * v_columns + c), 4 * BLOCK * v_columns, BLOCK * v_columns,
                     )  # fmt: skip
-            for e in range(16):
+            for e in range(len(du)):
                 for column in range(0, columns, COLUMNS):
                     for row in range(0, len(rows), LOW_MR):
                         c = du_at + 4 * ((e * len(rows) + row) * columns + column)
