@@ -1,6 +1,7 @@
 """Ratios, floors and refusals, from samples that are known."""
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -47,6 +48,10 @@ def test_works_take_turns_and_quick_ones_are_repeated(monkeypatch) -> None:
     seconds = interleaved({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
     assert "".join(calls) == "aaaabbbb" * 2
     assert [len(s) for s in seconds.values()] == [2, 2]
+    monkeypatch.setattr(timing, "SETTLING", 0.005)
+    calls.clear()
+    interleaved({"a": lambda: (calls.append("a"), time.sleep(0.001))}, 1)
+    assert 4 < len(calls) <= 2 + 5 + 2
 
 
 def test_a_sample_is_long_enough(monkeypatch) -> None:
