@@ -6,7 +6,7 @@ where only the pixels whose tap lies inside the image take part: of 2x2 pixels u
 The last layers of a network have more weights than pixels, so that what counts is how often weights are read and
 written: here once a pass, where they lie. The worker threads share the channels, not the batch, so that no two of them
 need the same weights. Arrays are channels-last inside, (N, H, W, C), and so are weights, (O, KH, KW, C): those of
-`nn.Conv2d` lie like that in memory, others are copied.
+`models.ResNet` lie like that in memory, others are copied.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """ResNets with the same weights give PyTorch's outputs, gradients and batch-norm statistics."""
 
+import copy
 import os
 from pathlib import Path
 
@@ -156,3 +157,17 @@ def test_resnet20_with_the_weights_of_others(rng) -> None:
     theirs.eval()
     x = rng.normal(size=(4, 3, 32, 32)).astype(np.float32)
     close(ours(tg.tensor(x)), theirs(torch.tensor(x)), 1e-4)
+
+
+@pytest.mark.parametrize("device", ["cpu"], indirect=True)  # the GPU's kernels read weights row by row
+def test_weights_and_their_gradients_lie_channels_last(device):
+    model = models.ResNet((1, 1, 1, 1), num_classes=2)
+    model(tg.rand(2, 3, 32, 32)).sum().backward()
+    again = copy.deepcopy(model)
+    again.load_state_dict(models.ResNet((1, 1, 1, 1), num_classes=2).state_dict())
+    for network in (model, again):
+        weight = network.layer1[0].conv1.weight
+        assert weight.shape == (64, 64, 3, 3)
+        assert weight.array.transpose(0, 2, 3, 1).flags.c_contiguous
+    weight = model.layer4[0].conv2.weight
+    assert weight.grad.array.strides == weight.array.strides

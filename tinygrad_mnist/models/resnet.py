@@ -36,10 +36,22 @@ class BasicBlock(nn.Module):
         return self.relu(y + shortcut)
 
 
+def _channels_last(model: nn.Module) -> None:
+    """Lay out convolutions' weights (O, C, KH, KW) as O, KH, KW, C in memory.
+
+    The CPU's kernels for many weights and few pixels read them so; others would be copied at each use.
+    """
+    for m in model.modules():
+        if isinstance(m, nn.Conv2d):
+            m.weight.data = m.weight.data.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+
+
 class ResNet(nn.Module):
     """Images (N, 3, H, W) -> logits (N, num_classes); `layers` says how many blocks each of the four stages has.
 
-    Parameter names, shapes and initial distributions are torchvision's.
+    Parameter names, shapes and initial distributions are torchvision's. On the CPU, convolutions' weights lie
+    channels-last in memory, as after PyTorch's `model.to(memory_format=torch.channels_last)`: `weight.view(...)` of
+    one is a copy.
     """
 
     def __init__(self, layers: tuple[int, int, int, int], num_classes: int = 1000, zero_init_residual: bool = False):
@@ -58,6 +70,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
             elif isinstance(m, BasicBlock) and zero_init_residual and m.bn2.weight is not None:
                 nn.init.zeros_(m.bn2.weight)
+        _channels_last(self)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(self.bn1(self.conv1(x), then="relu"))  # (N, 64, H / 4, W / 4)

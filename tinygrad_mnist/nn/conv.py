@@ -60,7 +60,7 @@ class _Conv(Module):
             self.padding = pair(padding, "padding")
         first, second = (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         shape = first, second // groups, *self.kernel_size
-        self.weight = Parameter(_empty_weight(shape, device, dtype))
+        self.weight = Parameter(creation.empty(shape, device=device, dtype=dtype))
         b = Parameter(creation.empty(out_channels, device=device, dtype=dtype)) if bias else None
         self.register_parameter("bias", b)
         self.reset_parameters()
@@ -78,13 +78,6 @@ class _Conv(Module):
         if self.padding_mode != "zeros":
             shown.append(f"padding_mode={self.padding_mode}")
         return ", ".join(shown)
-
-
-def _empty_weight(shape: tuple[int, ...], device: Any, dtype: Any) -> Tensor:
-    """Room for a weight (O, C, KH, KW). The CPU's kernels and gradients want C last in memory, the GPU's do not."""
-    O, C, KH, KW = shape
-    weight = creation.empty((O, KH, KW, C), device=device, dtype=dtype).permute(0, 3, 1, 2)
-    return weight if weight.device.type == "cpu" else weight.contiguous()
 
 
 class Conv2d(_Conv):
