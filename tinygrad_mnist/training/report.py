@@ -47,8 +47,8 @@ def progress_bar(epoch: int, epochs: int, done: int, total: int, visible: bool =
 
 
 def show(bar: Any, row: Row) -> None:
-    """Put a row's figures on the bar."""
-    bar.set_postfix_str(figures(row) + ", ", refresh=False)
+    """Draw the bar with a row's figures."""
+    bar.set_postfix_str(figures(row) + ", ")
 
 
 def figures(row: Row) -> str:
