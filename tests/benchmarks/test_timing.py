@@ -1,7 +1,7 @@
 """Ratios, floors and refusals, from samples that are known."""
 
+import itertools
 import math
-import time
 
 import numpy as np
 import pytest
@@ -48,10 +48,16 @@ def test_works_take_turns_and_quick_ones_are_repeated(monkeypatch) -> None:
     seconds = interleaved({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
     assert "".join(calls) == "aaaabbbb" * 2
     assert [len(s) for s in seconds.values()] == [2, 2]
-    monkeypatch.setattr(timing, "SETTLING", 0.005)
-    calls.clear()
-    interleaved({"a": lambda: (calls.append("a"), time.sleep(0.001))}, 1)
-    assert 4 < len(calls) <= 2 + 5 + 2
+
+
+def test_threads_have_time_to_settle(monkeypatch) -> None:
+    clock, calls = itertools.count(), []
+    monkeypatch.setattr(timing, "SETTLING", 5)
+    monkeypatch.setattr(timing, "calls_for_a_sample", lambda work: 2)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock))
+    seconds = interleaved({"a": lambda: calls.append("a")}, 1)
+    assert len(calls) == 2 + 4 + 2  # the clock is at 1, 2, 3, 4 before each of the four
+    assert seconds == {"a": [0.5]}
 
 
 def test_a_sample_is_long_enough(monkeypatch) -> None:
