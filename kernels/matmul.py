@@ -52,7 +52,7 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
         return False
     (n, k), m = x.shape, y.shape[1]
     if y.flags.c_contiguous and k <= 2 * FEW and n >= code.LOW_MR and m >= code.COLUMNS:
-        x = np.ascontiguousarray(x)  # few, and read again for each of y's blocks of columns
+        x = np.ascontiguousarray(x)  # read again for each of y's blocks of columns
         rows, zeros = offsets((n, k)), np.zeros(code.COLUMNS, np.float32)
         parallel.for_blocks(
             lambda start, stop: code.panels(x, rows, y, out, zeros, start, stop),

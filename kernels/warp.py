@@ -106,17 +106,22 @@ def sample(x: np.ndarray, u: np.ndarray, v: np.ndarray, nearest: bool = False, f
     return y.transpose(0, 3, 1, 2)
 
 
+def _clip(p: np.ndarray, most: int) -> np.ndarray:
+    """p in 0 .. most; 0, which is outside the image, for NaN."""
+    return np.fmin(np.fmax(p, 0), most)
+
+
 def _nearest(pixels: np.ndarray, u: np.ndarray, v: np.ndarray, H: int, W: int) -> np.ndarray:
     """pixels (N, (H + 2)(W + 2), C) of framed images at the points u, v (N, OH, OW) in them: (N, OH, OW, C)."""
     image = np.arange(len(pixels))[:, None, None]  # (N, 1, 1)
-    row, col = np.clip(v, 0, H + 1).astype(np.intp), np.clip(u, 0, W + 1).astype(np.intp)
+    row, col = _clip(v, H + 1).astype(np.intp), _clip(u, W + 1).astype(np.intp)
     return pixels[image, row * (W + 2) + col]
 
 
 def _bilinear(pixels: np.ndarray, u: np.ndarray, v: np.ndarray, H: int, W: int) -> np.ndarray:
     """As `_nearest`, from the four pixels around each point."""
     image = np.arange(len(pixels))[:, None, None]
-    v, u = np.clip(v - 0.5, 0, H + 1), np.clip(u - 0.5, 0, W + 1)  # counted from the first pixel's centre
+    v, u = _clip(v - 0.5, H + 1), _clip(u - 0.5, W + 1)  # counted from the first pixel's centre
     row, col = np.minimum(v.astype(np.intp), H), np.minimum(u.astype(np.intp), W)
     down, right = ((p - start)[..., None].astype(pixels.dtype) for p, start in ((v, row), (u, col)))
     at = row * (W + 2) + col

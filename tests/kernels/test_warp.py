@@ -135,7 +135,7 @@ def test_compiled_maps_give_numpys_bits(rng) -> None:
             np.testing.assert_array_equal(*results, strict=True)
 
 
-def test_a_map_of_nan_reads_nothing_outside() -> None:
+def test_a_map_of_nan_reads_nothing_outside(path) -> None:
     """What it shows is of no use, but it must come from the image; compiled code would not notice."""
     x = np.full((1, 1, 9, 8), 7, np.uint8)
     for nearest in (False, True):
