@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import tinygrad_mnist as tg
-from tinygrad_mnist import autograd
+from tinygrad_mnist import autograd, nn
 from tinygrad_mnist.autograd import record
 
 pytestmark = pytest.mark.usefixtures("default_device")
@@ -103,6 +103,37 @@ def test_grads_share_no_memory(create_graph):
     x.reshape(1, 2).backward(seed.reshape(1, 2), create_graph=create_graph)
     assert seed.tolist() == [5.0, 6.0]
     assert x.grad.tolist() == [10.0, 12.0]
+
+
+class Doubled(tg.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * g
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: nn.Sequential(nn.Linear(3, 3), nn.ReLU()), lambda: nn.BatchNorm1d(3), lambda: Doubled.apply],
+    ids=["linear", "norm", "own"],
+)
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_one_gradient_given_several_times(make, create_graph):
+    """Ops that compute several gradients together must not take a later walk, or a changed g, for the same one."""
+    f, x = make(), tg.randn(4, 3, generator=tg.Generator().manual_seed(0)).requires_grad_()
+    leaves = [x, *f.parameters()] if isinstance(f, nn.Module) else [x]
+    y, g = f(x), tg.ones(4, 3)
+    once = [np.array(dx.tolist()) for dx in autograd.grad(y, leaves, tg.ones(4, 3), retain_graph=True)]
+    for _ in range(3):
+        y.backward(g, retain_graph=True, create_graph=create_graph)
+    for v, dx in zip(leaves, once, strict=True):
+        np.testing.assert_allclose(v.grad.tolist(), 3 * dx, rtol=1e-5, atol=1e-6)
+    g.mul_(2)  # as who computes a Jacobian row by row does
+    for changed, dx in zip(autograd.grad(y, leaves, g, create_graph=create_graph), once, strict=True):
+        np.testing.assert_allclose(changed.tolist(), 2 * dx, rtol=1e-5, atol=1e-6)
 
 
 def test_a_view_of_a_gradient_is_not_stored():

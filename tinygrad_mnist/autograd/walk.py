@@ -171,8 +171,12 @@ def accumulate(owner: Variable, g: Variable, create_graph: bool) -> None:
         owner.grad.version[0] += 1
 
 
-def _seeds(outputs: Sequence[Variable], gradients: Sequence[Variable | None]) -> list[Variable]:
-    """The gradients to start from: given ones, checked, or 1 for an output with one element."""
+def _seeds(outputs: Sequence[Variable], gradients: Sequence[Variable | None], create_graph: bool) -> list[Variable]:
+    """The gradients to start from: given ones, checked, or 1 for an output with one element.
+
+    Each is another Variable at each call, also if the same one is given again: by it gradient functions that share
+    their work tell one walk from the next.
+    """
     seeds = []
     for i, (y, g) in enumerate(zip(outputs, gradients, strict=True)):
         if not y.requires_grad:
@@ -190,7 +194,9 @@ def _seeds(outputs: Sequence[Variable], gradients: Sequence[Variable | None]) ->
         if g.shape != y.shape:
             raise RuntimeError(f"gradient has shape {tuple(g.shape)}, expected that of the output, {tuple(y.shape)}")
         check_same_device("backward", (y, g))
-        seeds.append(g if g.dtype == y.dtype else g.like(g.array.astype(y.dtype)))
+        g = g if g.dtype == y.dtype else g.like(g.array.astype(y.dtype))
+        with set_grad_enabled(create_graph):
+            seeds.append(record("AliasBackward0", g.array, (g,), (lambda dg: dg,)))
     return seeds
 
 
@@ -210,7 +216,7 @@ def backward(
     gradients = [None] * len(roots) if grad_tensors is None else _sequence(grad_tensors)
     targets = None if inputs is None else _sequence(inputs)
     keep = create_graph if retain_graph is None else retain_graph
-    seeds = _seeds(roots, gradients)
+    seeds = _seeds(roots, gradients, create_graph)
     taken = {id(seed.array) for seed in seeds}  # arrays that may not become a .grad as they are
     for owner, g in walk(roots, seeds, keep, create_graph, targets).values():
         if id(g.array) in taken or _others_see(g.array):
@@ -240,7 +246,7 @@ def grad(
         if not x.requires_grad:
             raise RuntimeError(f"one of the inputs (shape {tuple(x.shape)}) does not require grad")
     keep = create_graph if retain_graph is None else retain_graph
-    found = walk(roots, _seeds(roots, gradients), keep, create_graph, targets)
+    found = walk(roots, _seeds(roots, gradients, create_graph), keep, create_graph, targets)
     result = []
     for x in targets:
         _, g = found.get(id(x), (x, None))
