@@ -111,6 +111,11 @@ def test_requires_grad():
 def test_a_scalar_from_numpy_is_a_tensor():
     assert tg.tensor(np.float32(2)).shape == ()
     assert tg.tensor([tg.tensor(1.5), tg.tensor(2.5)]).tolist() == [1.5, 2.5]
+    assert tg.tensor([[tg.tensor(1.5), 2.5]]).dtype == tg.tensor([tg.tensor(1), 2.5]).dtype == tg.float32
+
+
+def test_numbers_of_another_byte_order_are_turned():
+    assert tg.tensor(np.arange(3, dtype=">f4")).dtype.isnative
 
 
 ERRORS = [
@@ -120,6 +125,8 @@ ERRORS = [
     (lambda lib: lib.tensor(2**63), (ValueError, RuntimeError), "fit in int64"),
     (lambda lib: lib.tensor(2**70), (ValueError, RuntimeError), "fit in int64"),
     (lambda lib: lib.tensor(None), (TypeError, RuntimeError, ValueError), "expected numbers"),
+    (lambda lib: lib.tensor({1: 2}), (RuntimeError, ValueError), "expected numbers.*got dict"),
+    (lambda lib: lib.from_numpy(np.ones(2, ">f4")), ValueError, "byte order"),
     (lambda lib: lib.from_numpy([1]), TypeError, r"expected np.ndarray \(got list\)"),
     (lambda lib: lib.from_numpy(np.ones(2, complex) if lib is tg else ["complex"]), TypeError, "complex128|list"),
     (lambda lib: lib.ones(2, -1), RuntimeError, r"negative dimension.*\[2, -1\]"),

@@ -36,7 +36,7 @@ EXPRESSIONS = """
     s.item() | i[0].item() | b[0].item() | float(s) | int(s) | bool(s) | x.shape.numel() | list(x.size())
     x.double() | x.half() | x.long() | x.int() | x.short() | x.bool() | x.byte() | i.float() | x.type_as(i)
     x.to(i) | x.to(L.float64) | x.to("cpu", L.int64) | x.to(dtype=L.int32) | x.to(L.device("cpu")) | x.cpu()
-    x.type(L.int8)
+    x.type(L.int8) | x.requires_grad_().long().requires_grad | x.copy_(L.tensor([1e300, 1, 2], dtype=L.float64))
     x.view(3, 2) | x.view(-1) | x.reshape(6, 1) | x.reshape((3, -1)) | x.view_as(x.T)
     x.reshape_as(i[:, None].expand(6, 1))
     x.T | x.mT | x.t() | x.permute(1, 0) | x.permute((1, 0)) | x.transpose(0, -1) | x.flatten()
@@ -48,6 +48,7 @@ EXPRESSIONS = """
     x @ x.T | -x | +x | abs(-x) | x + i[:3] | i / 2 | i // 2 | i % 3 | True + i | i & 1 | i | 4 | i ^ 3 | ~i | ~b
     3 & i | 3 ^ i | b & b | x == 2 | x != 2 | x < 2 | x <= 2 | x > 2 | x >= 2 | 2 < x | 2 >= x
     x.add(x, alpha=2) | x.sub(1, alpha=3) | x.div(2, rounding_mode="floor") | (-x).div(2, rounding_mode="trunc")
+    L.div(L.tensor(1.0), 0.1, rounding_mode="trunc") | L.div(L.tensor([-1e40, L.inf]), 2, rounding_mode="trunc")
     (i - 3).div(2, rounding_mode="trunc") | (i - 3).div(i + 1, rounding_mode="trunc") | x.div(x) | x.clamp(2, 4)
     x.clip(max=3)
     x.exp() | x.log() | x.sqrt() | x.rsqrt() | x.sigmoid() | x.tanh() | x.relu() | x.square() | x.erf() | x.round()
@@ -63,17 +64,20 @@ EXPRESSIONS = """
     x.topk(2, largest=False).values
     x.softmax(1) | x.log_softmax(0) | i.softmax(0, dtype=L.float32) | b.all() | b.any() | x.all(1) | x.count_nonzero()
     i.bincount() | i.bincount(minlength=9) | i.unique() | L.unique(i % 2, return_counts=True) | x.nonzero()
-    b.nonzero(as_tuple=True)
+    L.unique(i % 2, True, False, True) | b.nonzero(as_tuple=True) | L.nonzero(x > 2, as_tuple=True) | L.where(x > 2)
     x.isclose(x + 1e-9) | x.allclose(x + 1e-9) | x.allclose(x + 1) | x.equal(x) | L.equal(x, x.T) | L.numel(x)
     L.is_tensor(x)
     L.is_tensor(1) | L.is_floating_point(i) | x.gather(1, i[:4].reshape(2, 2) % 3) | x.index_select(1, i[:2])
     x.masked_fill(x > 2, 0.0)
+    i.masked_fill(i > 2, 2.7) | i.masked_fill(i > 2, L.tensor(-1.5)) | b.masked_fill(b, 0) | x.masked_fill(x > 2, s)
+    x.index_select(1, L.tensor(2)) | x.narrow(1, -2, 2) | x[True] | x[False, 0]
     x.masked_select(x > 2) | x.where(x > 2, 0.0) | x.narrow(1, 0, 2) | x.tril() | x.triu(1) | x.diagonal()
     x.mm(x.T) | x.mv(x[0])
     x[0].dot(x[1]) | x[0].outer(x[1]) | L.einsum("ij,kj->ik", x, x) | L.einsum("ij->j", [x])
     L.addmm(x[:, :2], x, x.T[:, :2], beta=2, alpha=3)
     x.addcmul(x, x, value=2) | x.addcdiv(x, x + 1) | x.lerp(x * 2, 0.5) | L.stack([x, x], 1) | L.cat([x, x], dim=1)
-    L.concat((x, x))
+    L.concat((x, x)) | L.cat([L.tensor([]), x]) | L.cat([L.tensor([]), i]) | L.cat([L.tensor([]), L.tensor([])])
+    float(L.finfo(L.float32).eps) | L.iinfo(L.int8).max
     L.meshgrid(i[:2], i[:3], indexing="ij") | L.meshgrid(i[:2], i[:3], indexing="xy") | L.where(x > 2, x, -x)
     L.t(x[0])
     2 in x | 20 in x | x[0] in x | L.max(x, 0) | L.maximum(x, x.flip(1)) | L.result_type(x, 1) | L.inf | L.pi
@@ -112,7 +116,7 @@ ERRORS = """
     x.div(2, rounding_mode="up") | L.isclose(x, i) | range(x[0, 0]) | L.bincount(x[0]) | L.bincount(i - 1)
     L.meshgrid(i, indexing="ji")
     i ** -1 | x.size(7) | x.permute(0, 0) | x.squeeze(5) | i.mean() | x.requires_grad_().numpy() | L.norm(i)
-    i // 0 | x @ x
+    i // 0 | x @ x | x.narrow(1, 2, 2) | L.cat([L.ones(0, 2), x]) | L.cat([])
 """
 
 
@@ -124,6 +128,13 @@ def test_errors_as_pytorch(expression):
     with pytest.raises(kinds) as ours:
         eval(expression, names(tg))
     assert str(ours.value)
+
+
+def test_a_bool_as_index_is_all_or_nothing():
+    x = tg.zeros(2)
+    x[True] = 5
+    x[False] = 7
+    assert x.tolist() == [5.0, 5.0]
 
 
 def test_equality_with_something_else():

@@ -11,6 +11,8 @@
 import importlib
 from typing import Any
 
+from numpy import finfo, iinfo
+
 from . import autograd, backend, cuda, dtypes
 from .autograd import (
     enable_grad,
@@ -83,6 +85,7 @@ from .functions import (
     meshgrid,
     min,
     nan,
+    nonzero,
     norm,
     numel,
     pi,
@@ -97,6 +100,7 @@ from .functions import (
     topk,
     unique,
     var,
+    where,
 )
 from .interop import from_dlpack
 from .kernels.parallel import get_num_threads, set_num_threads
@@ -162,7 +166,6 @@ from .ops import (
     narrow,
     ne,
     neg,
-    nonzero,
     outer,
     permute,
     pow,
@@ -193,7 +196,6 @@ from .ops import (
     trunc,
     unbind,
     unsqueeze,
-    where,
 )
 from .ops import cat as concat
 from .ops import clamp as clip

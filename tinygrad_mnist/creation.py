@@ -64,11 +64,15 @@ def to_array(data: Any, dtype: Any = None) -> Any:
         array = backend.get("cuda").to_device(data)
     else:
         array = _from_python(data)
-        if dtype is None and _is_python_number(data):
+        first = _first(data)
+        if dtype is None and type(first) in (bool, int, float):
             dtype = {"b": dtypes.bool, "f": dtypes.get_default_dtype()}.get(array.dtype.kind, dtypes.int64)
+        elif dtype is None and isinstance(first, Variable) and array.dtype.kind == "f":
+            dtype = first.dtype if first.dtype.kind == "f" else dtypes.get_default_dtype()
     if array.dtype.kind not in "bifu":
         raise TypeError(f"expected numbers, nested sequences of numbers, arrays or tensors, got dtype {array.dtype}")
-    return array if dtype is None else array.astype(dtype, copy=False)
+    with np.errstate(all="ignore"):  # as in an op, what is too large for the dtype is inf
+        return array.astype(array.dtype.newbyteorder("=") if dtype is None else dtype, copy=False)
 
 
 def _from_python(data: Any) -> np.ndarray:
@@ -77,29 +81,26 @@ def _from_python(data: Any) -> np.ndarray:
     except ValueError as error:
         raise ValueError(f"expected nested sequences of equal lengths: {error}") from None
     if array.dtype == object or (array.dtype == np.uint64 and not hasattr(data, "dtype")):
-        raise ValueError("expected numbers that fit in int64 or float64")
+        raise ValueError(f"expected numbers that fit in int64 or float64, got {type(_first(data)).__qualname__}")
     return array
 
 
 def _on_the_cpu(data: Any) -> Any:
     """`data`, with arrays of the CPU for tensors in nested sequences whose first element is a tensor."""
-    first = data
-    while isinstance(first, list | tuple) and first:
-        first = first[0]
-    if not isinstance(first, Variable):
+    if not isinstance(_first(data), Variable):
         return data
     if isinstance(data, list | tuple):
         return [_on_the_cpu(part) for part in data]
     return backend.CPU.to_device(data.array)
 
 
-def _is_python_number(data: Any) -> bool:
-    """Whether the first element of nested sequences is a plain Python number (or there is none)."""
+def _first(data: Any) -> Any:
+    """The first element of nested sequences; 0 if there is none."""
     while isinstance(data, list | tuple | range):
         if len(data) == 0:
-            return True
+            return 0
         data = data[0]
-    return type(data) in (bool, int, float)
+    return data
 
 
 def tensor(data: Any, *, dtype: Any = None, device: Device = None, requires_grad: bool = False) -> Tensor:
@@ -126,6 +127,8 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     """A tensor that shares the memory of a NumPy array."""
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__qualname__})")
+    if not ndarray.dtype.isnative:
+        raise ValueError(f"expected numbers in this machine's byte order, got dtype {ndarray.dtype.str}; use tensor()")
     return wrap(to_array(ndarray))
 
 

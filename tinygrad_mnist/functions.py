@@ -51,6 +51,8 @@ def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
         raise RuntimeError(f"div: rounding_mode must be None, 'trunc' or 'floor', got {rounding_mode!r}")
     if rounding_mode == "floor":
         return ops.floor_divide(input, other)
+    if result_type(input, other).kind == "f":
+        return ops.trunc(ops.div(input, other))
     size = ops.floor_divide(ops.abs(input), ops.abs(other) if isinstance(other, Variable) else abs(other))
     negative = ops.ne(ops.lt(input, 0), ops.lt(other, 0) if isinstance(other, Variable) else other < 0)
     return ops.where(negative, ops.neg(size), size)
@@ -237,10 +239,25 @@ def bincount(input: Tensor, minlength: int = 0) -> Tensor:
     return input.like(input.xp.bincount(input.array, minlength=minlength).astype(dtypes.int64, copy=False))
 
 
-def unique(input: Tensor, return_inverse: bool = False, return_counts: bool = False) -> Any:
-    """The different elements, sorted; with the place of each element among them, and how often each occurs."""
+def unique(
+    input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+) -> Any:
+    """The different elements, always sorted; with the place of each element among them, and how often each occurs."""
     found = input.xp.unique(input.array, return_inverse=return_inverse, return_counts=return_counts)
     return tuple(map(input.like, found)) if isinstance(found, tuple) else input.like(found)
+
+
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+    """The indices of the elements that are not 0, one a row; with `as_tuple`, one tensor per dimension."""
+    found = ops.nonzero(input)
+    return ops.unbind(found, 1) if as_tuple else found
+
+
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """`input` where the bool tensor `condition` is True, else `other`; alone: the indices where it is."""
+    if input is None and other is None:
+        return nonzero(condition, as_tuple=True)
+    return ops.where(condition, input, other)
 
 
 def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:

@@ -163,6 +163,7 @@ class TensorOps(Variable):
     bincount = functions.bincount
     unique = functions.unique
     count_nonzero = functions.count_nonzero
+    nonzero = functions.nonzero
 
     # Matrices
     matmul = ops.matmul
@@ -198,11 +199,6 @@ class TensorOps(Variable):
     split = ops.split
     chunk = ops.chunk
     unbind = ops.unbind
-
-    def nonzero(self, *, as_tuple: bool = False) -> Any:
-        """The indices of the elements that are not 0, one a row; with `as_tuple`, one tensor per dimension."""
-        found = ops.nonzero(self)
-        return ops.unbind(found, 1) if as_tuple else found
 
     def where(self, condition: Tensor, other: Any) -> Tensor:
         """This where the bool tensor `condition` is True, else `other`."""

@@ -23,6 +23,8 @@ def test_float16_sums_in_float32():
     assert ops.sum(half(5000)).array == 5000  # adding ones in float16 stops at 2048
     assert ops.mean(half(70000)).array == 1  # their sum overflows float16
     assert ops.cumsum(half(5000), 0).array[-1] == 5000
+    far = variable(np.array([300, 400], np.float16))  # their squares overflow float16
+    assert (ops.norm(far).array, ops.std(ops.mul(far, 100), correction=0).array) == (500, 5000)
     assert ops.softmax(half(5000), 0).array[0].item() == np.float16(1 / 5000)
     for result in [
         ops.sum(half(3)),

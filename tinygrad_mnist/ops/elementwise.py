@@ -22,7 +22,8 @@ _KEEPS_DTYPE = {"f": (float, int, bool), "i": (int, bool), "u": (int, bool), "b"
 def cast(x: Variable, dtype: np.dtype) -> Any:
     """x in another dtype (its own array if it has it already)."""
     before = x.dtype
-    return x.array.astype(dtype, copy=False), lambda g: cast(g, before)
+    value = x.array.astype(dtype, copy=False)
+    return (value, lambda g: cast(g, before)) if dtype.kind == "f" else (value,)
 
 
 def promote(*operands: Any, floating: bool = False) -> list[Any]:

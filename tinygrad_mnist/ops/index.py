@@ -22,7 +22,9 @@ def _normalize(index: Any) -> tuple[Any, ...]:
     """An index as a tuple; sequences as NumPy arrays, integer arrays of one number as ints."""
     parts = []
     for p in index if isinstance(index, tuple) else (index,):
-        if isinstance(p, list | tuple | range):
+        if isinstance(p, bool):
+            p = np.asarray(p)  # a mask of no dimensions: all or nothing
+        elif isinstance(p, list | tuple | range):
             p = np.asarray(p, None if len(p) else np.int64)
         if isinstance(p, float):  # CuPy would take it
             raise IndexError(f"an index must be an integer, a slice, None, ... or a tensor, got {p}")
@@ -96,7 +98,8 @@ def assign(x: Variable, index: Any, value: Any) -> None:
     view, rest = _part_of(x.array, index, x)
     x.kernels.check_index(view.shape, rest)
     try:
-        view[rest or ...] = raw(value)
+        with np.errstate(all="ignore"):  # as in an op, what is too large for the dtype is inf
+            view[rest or ...] = raw(value)
     except ValueError as error:
         raise RuntimeError(f"{error} (input of shape {tuple(x.shape)})") from None
 
@@ -157,15 +160,21 @@ def _part(src: Any, index: Variable) -> Any:
 
 
 def index_select(x: Variable, dim: int, index: Variable) -> Any:
-    """The slices of x along `dim` that the 1-d `index` names."""
+    """The slices of x along `dim` that the 1-d `index` names (or a number, as an index of one)."""
+    if index.ndim == 0:
+        index = reshape(index, (1,))
     if index.ndim > 1:
         raise IndexError(f"index_select(): index is supposed to be a vector, got shape {tuple(index.shape)}")
     return getitem(x, (*(slice(None),) * normalize_dim(dim, x.ndim), index))
 
 
 def narrow(x: Variable, dim: int, start: int, length: int) -> Any:
-    """`length` slices of x along `dim`, from `start` on; a view."""
+    """`length` slices of x along `dim`, from `start` on (counted from the end if negative); a view."""
     axis = normalize_dim(dim, x.ndim)
+    size, begin = x.shape[axis], start
+    start = start + size if start < 0 else start
+    if not 0 <= start <= start + length <= size:
+        raise RuntimeError(f"narrow: start {begin} and length {length} exceed the size of dimension {dim}, {size}")
     return getitem(x, (*(slice(None),) * axis, slice(start, start + length)))
 
 
@@ -180,7 +189,11 @@ def take_along_dim(x: Variable, indices: Variable, dim: int | None = None) -> An
 
 
 def masked_fill(x: Variable, mask: Variable, value: Any) -> Any:
-    """x with `value` where `mask` is True."""
+    """x with `value` (a number, or a tensor) where `mask` is True, in the dtype of x."""
+    if isinstance(value, Variable):
+        value = cast(value, x.dtype)
+    elif x.dtype.kind != "f":
+        value = x.dtype.type(value).item()
     return where(mask, value, x)
 
 

@@ -73,9 +73,14 @@ _SOURCES = {
 
 
 def cat(tensors: Sequence[Variable], dim: int = 0) -> Any:
-    """The tensors one after the other along `dim`; their other sizes must agree."""
+    """The tensors one after the other along `dim`; their other sizes must agree.
+
+    Of tensor([]), from which such a list often starts, nothing but the dtype counts.
+    """
     if not tensors:
         raise ValueError("cat: expected a non-empty list of tensors")
+    tensors = promote(*tensors)
+    tensors = [x for x in tensors if x.shape != (0,)] or tensors[:1]
     first = tensors[0]
     axis = normalize_dim(dim, first.ndim)
     for i, x in enumerate(tensors):
@@ -86,7 +91,7 @@ def cat(tensors: Sequence[Variable], dim: int = 0) -> Any:
                 f"cat: sizes of tensors must match except in dimension {axis}, got {tuple(first.shape)} at position 0 "
                 f"and {tuple(x.shape)} at position {i}"
             )
-    return _cat(*promote(*tensors), axis=axis)
+    return _cat(*tensors, axis=axis)
 
 
 @op

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+import numpy as np
 
 from ..autograd import Variable, op
 from .broadcast import accumulate_dtype, expand, kept_shape, max_array, sum, sum_array, sum_to
@@ -68,6 +71,19 @@ def var(x: Variable, dim: Dim = None, correction: float = 1, keepdim: bool = Fal
     return value if keepdim else value.squeeze(dims), gradient
 
 
+def _widened(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn` of float16 by way of float32: a square is soon more than 65504, the largest float16."""
+
+    @functools.wraps(fn)
+    def apply(x: Variable, *args: Any, **kwargs: Any) -> Any:
+        if x.dtype != np.float16:
+            return fn(x, *args, **kwargs)
+        return cast(fn(cast(x, np.dtype(np.float32)), *args, **kwargs), x.dtype)
+
+    return apply
+
+
+@_widened
 def std(x: Variable, dim: Dim = None, correction: float = 1, keepdim: bool = False) -> Any:
     """The square root of `var`; its gradient is 0 where it is 0."""
     return _sqrt_flat_at_zero(var(x, dim, correction, keepdim))
@@ -84,6 +100,7 @@ def _sqrt_flat_at_zero(x: Variable) -> Any:
     return x.xp.sqrt(x.array), gradient
 
 
+@_widened
 def norm(x: Variable, p: float = 2, dim: Dim = None, keepdim: bool = False) -> Any:
     """(sum of |x|^p)^(1/p) over `dim`; p = inf: the largest |x|, -inf: the smallest, 0: how many are not 0.
 
