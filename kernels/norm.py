@@ -16,6 +16,7 @@ of this file) after the other. Each step sees the channels as the last axis. Its
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -28,6 +29,8 @@ from .parallel import for_blocks
 from .relu import SMALL
 
 Array = np.ndarray
+
+LONG = 64  # numbers in a row that are enough for the compiled loops
 
 
 @in_float32()
@@ -111,24 +114,25 @@ def _run(step: Callable[..., None], arrays: list[Array], *others: Array | float,
     `summed`: the step has one more argument, to which it adds its sums (2, C); their total is returned.
     """
     x = arrays[0]
-    C, wide = x.shape[-1], 1
+    C, wide = x.shape[-1], 1  # pixels taken as one row, with the vectors repeated: loops are slow with short rows
     code = compiled.load("norm_compiled") if x.dtype == np.float32 and x.size and x.flags.c_contiguous else None
     if code:
         step = getattr(code, step.__name__)
-        arrays = [np.require(a, requirements=["C", "A", "W"]).reshape(-1, a.shape[-1]) for a in arrays]
-    elif x.size and x.ndim > 2 and all(a.flags.c_contiguous for a in arrays):
-        wide = x.shape[-2]  # NumPy is slow with short rows: those of an image are taken, and the vectors repeated
+        arrays = [a if a.flags.carray else np.require(a, requirements=["C", "A", "W"]) for a in arrays]
+    if x.size and x.ndim > 2 and all(a.flags.c_contiguous for a in arrays):
+        wide = x.shape[-2] if code is None else math.gcd(x.size // C, 16) if C < LONG else 1
         arrays = [a.reshape(-1, wide * C) for a in arrays]
-        others = tuple(np.tile(v, wide) for v in others)
+        others = tuple(np.tile(v, wide) for v in others) if wide > 1 else others
     n, row = len(arrays[0]), arrays[0][:1].size
 
     def run(start: int, stop: int) -> Array:
         sums = np.zeros((2, wide * C))
         for piece in [slice(start, stop)] if code else chunks(start, stop, 2 * row):
             step(*(a[piece] for a in arrays), *others, *[sums] * summed)
-        return sums.reshape(2, wide, C).sum(axis=1)
+        return sums
 
-    return functools.reduce(np.add, for_blocks(run, n, blas=False) if x.size >= SMALL else [run(0, n)])
+    total = functools.reduce(np.add, for_blocks(run, n, blas=False) if x.size >= SMALL else [run(0, n)])
+    return total.reshape(2, wide, C).sum(axis=1) if wide > 1 else total
 
 
 def batch_norm_sums(x: Array, origin: Array, sums: Array) -> None:

@@ -2,9 +2,10 @@
 
 Batch norm takes x as rows of channels (M, C): channels-last images are that, whatever their other axes. Its inner
 loops run over channels, which lie side by side, so that the compiler makes vector instructions of them without
-changing the order of any sum; sums take four rows at a time, or reading and writing the totals would cost more than
-x, one from each quarter of the rows, since memory is read faster in several places at once. Layer norm's inner loops
-are sums themselves: their order is the compiler's choice (`reassoc`), the same in every run.
+changing the order of any sum; a row may hold several pixels, with vectors and totals to match. Sums and gradients take
+PARTS rows at a time, or reading the vectors and totals would cost more than x: one from each part of the rows, since
+memory is faster in several places at once. Layer norm's inner loops are sums themselves: their order is the compiler's
+choice (`reassoc`), the same in every run.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from typing import Any
 import numpy as np
 from numba import float32, float64, njit, void
 
+from .tile import widest_vectors
+
+PARTS = 4
+
 _rows, _row = float32[:, ::1], float32[::1]
 _sums, _exact_row = float64[:, ::1], float64[::1]
 _compile: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
@@ -21,19 +26,23 @@ _compile: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 @njit(void(_rows, _exact_row, _sums), fastmath={"contract"}, **_compile)
 def batch_norm_sums(x: np.ndarray, origin: np.ndarray, sums: np.ndarray) -> None:  # pragma: no cover
+    widest_vectors()
     M, C = x.shape
-    total, squares, q = sums[0], sums[1], M // 4
-    for m in range(q):
+    total, squares, part = sums[0], sums[1], M // PARTS
+    for m in range(part):
         for c in range(C):
-            a, b = x[m, c] - origin[c], x[m + q, c] - origin[c]
-            d, e = x[m + 2 * q, c] - origin[c], x[m + 3 * q, c] - origin[c]
-            total[c] += (a + b) + (d + e)
-            squares[c] += (a * a + b * b) + (d * d + e * e)
-    for m in range(4 * q, M):
+            first = second = 0.0
+            for p in range(PARTS):
+                d = x[m + p * part, c] - origin[c]
+                first += d
+                second += d * d
+            total[c] += first
+            squares[c] += second
+    for m in range(PARTS * part, M):
         for c in range(C):
-            a = x[m, c] - origin[c]
-            total[c] += a
-            squares[c] += a * a
+            d = x[m, c] - origin[c]
+            total[c] += d
+            squares[c] += d * d
 
 
 @njit(void(_rows, _rows, _row, _row, _row), **_compile)
@@ -48,18 +57,30 @@ def batch_norm_scale(
 
 @njit(void(_rows, _rows, _exact_row, _sums), fastmath={"contract"}, **_compile)
 def batch_norm_grad_sums(x: np.ndarray, dy: np.ndarray, mean: np.ndarray, sums: np.ndarray) -> None:  # pragma: no cover
+    widest_vectors()
     M, C = x.shape
-    total, along, q = sums[0], sums[1], M // 4
-    for m in range(q):
+    total, along, part = sums[0], sums[1], M // PARTS
+    for m in range(part):
         for c in range(C):
-            a, b, d, e = dy[m, c], dy[m + q, c], dy[m + 2 * q, c], dy[m + 3 * q, c]
-            total[c] += (a + b) + (d + e)
-            above = a * (x[m, c] - mean[c]) + b * (x[m + q, c] - mean[c])
-            along[c] += above + (d * (x[m + 2 * q, c] - mean[c]) + e * (x[m + 3 * q, c] - mean[c]))
-    for m in range(4 * q, M):
+            first = second = 0.0
+            for p in range(PARTS):
+                g = dy[m + p * part, c]
+                first += g
+                second += g * (x[m + p * part, c] - mean[c])
+            total[c] += first
+            along[c] += second
+    for m in range(PARTS * part, M):
         for c in range(C):
             total[c] += dy[m, c]
             along[c] += dy[m, c] * (x[m, c] - mean[c])
+
+
+@njit(inline="always")
+def _gradient(
+    m: int, c: int, x: np.ndarray, dy: np.ndarray, mean: np.ndarray, constant: np.ndarray, slope: np.ndarray,
+    scale: np.ndarray,
+) -> float:  # fmt: skip  # pragma: no cover
+    return (dy[m, c] - constant[c] - (x[m, c] - mean[c]) * slope[c]) * scale[c]
 
 
 @njit(void(_rows, _rows, _rows, _row, _row, _row, _row), **_compile)
@@ -68,9 +89,18 @@ def batch_norm_input_grad(
     scale: np.ndarray,
 ) -> None:  # fmt: skip  # pragma: no cover
     M, C = x.shape
-    for m in range(M):
+    part = M // PARTS
+    for m in range(part):
+        i, j, k = m + part, m + 2 * part, m + 3 * part
         for c in range(C):
-            dx[m, c] = (dy[m, c] - constant[c] - (x[m, c] - mean[c]) * slope[c]) * scale[c]
+            a = _gradient(m, c, x, dy, mean, constant, slope, scale)
+            b = _gradient(i, c, x, dy, mean, constant, slope, scale)
+            d = _gradient(j, c, x, dy, mean, constant, slope, scale)
+            e = _gradient(k, c, x, dy, mean, constant, slope, scale)
+            dx[m, c], dx[i, c], dx[j, c], dx[k, c] = a, b, d, e
+    for m in range(PARTS * part, M):
+        for c in range(C):
+            dx[m, c] = _gradient(m, c, x, dy, mean, constant, slope, scale)
 
 
 @njit(void(_rows, _rows, _rows, _rows, _row, _row, float64), fastmath={"reassoc"}, **_compile)

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from .norm_compiled import PARTS
+from .tile import widest_vectors
+
 Array = np.ndarray
 _compile: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
 ZERO = np.float32(0)
@@ -30,6 +33,7 @@ def scale_relu(x: Array, y: Array, mean: Array, scale: Array, shift: Array) -> N
 def scale_relu_pool(
     x: Array, y: Array, choice: Array, mean: Array, scale: Array, shift: Array
 ) -> None:  # pragma: no cover
+    widest_vectors()
     N, H, W, C = y.shape
     for n in range(N):
         for h in range(H):
@@ -46,9 +50,21 @@ def scale_relu_pool(
 
 @njit(**_compile)
 def grad_sums(x: Array, y: Array, dy: Array, mean: Array, sums: Array) -> None:  # pragma: no cover
+    widest_vectors()
     M, C = x.shape
-    total, along = sums[0], sums[1]
-    for m in range(M):
+    total, along, part = sums[0], sums[1], M // PARTS
+    for m in range(part):
+        for c in range(C):
+            first = second = 0.0
+            for p in range(PARTS):
+                i = m + p * part
+                g = dy[i, c]
+                g = g if y[i, c] > ZERO else ZERO
+                first += g
+                second += g * (x[i, c] - mean[c])
+            total[c] += first
+            along[c] += second
+    for m in range(PARTS * part, M):
         for c in range(C):
             g = dy[m, c]
             g = g if y[m, c] > ZERO else ZERO
@@ -60,6 +76,7 @@ def grad_sums(x: Array, y: Array, dy: Array, mean: Array, sums: Array) -> None: 
 def pool_grad_sums(
     x: Array, y: Array, choice: Array, dy: Array, mean: Array, sums: Array
 ) -> None:  # pragma: no cover
+    widest_vectors()
     N, H, W, C = y.shape
     total, along = sums[0], sums[1]
     for n in range(N):

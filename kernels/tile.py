@@ -183,3 +183,15 @@ def copy_vector(typing_context: Any, to: Any, from_: Any) -> Any:  # pragma: no 
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp), emit
+
+
+@intrinsic
+def widest_vectors(typing_context: Any) -> Any:  # pragma: no cover
+    """In a function that calls this, the compiler takes the CPU's widest vectors. On AVX-512 it takes half of them by
+    itself: as fast for passes that write, but sums have more to do for each number that they read."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')  # llvmlite lets only plain names through
+        return context.get_dummy_value()
+
+    return types.void(), emit
