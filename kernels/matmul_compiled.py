@@ -30,11 +30,14 @@ CHUNK = 32 * LANES  # elements of a row that `dots` takes at a time: DOT_COLUMNS
 _matrix = float32[:, ::1]
 
 
-@njit(int64(int64), **inner)
-def aligned(address: int) -> int:  # pragma: no cover
-    """The first place from there on where no vector lies across two lines of the cache; Numba's arrays may begin at
-    half a line, which made `panels` a fifth slower in every second process."""
-    return (address + 4 * LANES - 1) // (4 * LANES) * (4 * LANES)
+@njit(float32[::1](float32[::1]), **inner)
+def aligned(numbers: np.ndarray) -> np.ndarray:  # pragma: no cover
+    """The numbers from the first place on where no vector lies across two lines of the cache; Numba's arrays may begin
+    at half a line, which made `panels` a fifth slower in every second process.
+
+    An array, not an address: Numba gives an array's memory back after the last line that names it.
+    """
+    return numbers[-(numbers.ctypes.data // 4) % LANES :]
 
 
 @njit(void(_matrix, table, _matrix, _matrix, float32[::1], int64, int64), **options)
@@ -46,14 +49,13 @@ def panels(
     M is at least LOW_MR and N at least COLUMNS: last tiles that would not be full overlap those before.
     """
     (M, N), K = out.shape, len(y)
-    panel = np.empty(PANEL * K * COLUMNS + LANES, np.float32)
-    panel_at = aligned(panel.ctypes.data)
+    panel = aligned(np.empty(PANEL * K * COLUMNS + LANES, np.float32))
     for block in range(first, last, PANEL):
         count = min(PANEL, last - block)
         for k in range(K):
             for p in range(count):
                 from_ = y.ctypes.data + 4 * (k * N + min((block + p) * COLUMNS, N - COLUMNS))
-                to = panel_at + 4 * (p * K + k) * COLUMNS
+                to = panel.ctypes.data + 4 * (p * K + k) * COLUMNS
                 for c in range(0, COLUMNS, LANES):
                     copy_vector(to + 4 * c, from_ + 4 * c)
         for m in range(0, M, LOW_MR):
@@ -63,7 +65,7 @@ def panels(
                 low_tile(
                     out.ctypes.data + 4 * (row * N + column), N, zeros.ctypes.data, 0,
                     x.ctypes.data, rows.ctypes.data + 8 * row, 1, rows.ctypes.data, 1, K,
-                    panel_at + 4 * p * K * COLUMNS, COLUMNS,
+                    panel.ctypes.data + 4 * p * K * COLUMNS, COLUMNS,
                 )  # fmt: skip
 
 
@@ -76,18 +78,17 @@ def dots(x: np.ndarray, y: np.ndarray, rows: np.ndarray, out: np.ndarray) -> Non
     (M, K), N = x.shape, out.shape[1]
     tall, wide = -(-M // DOT_ROWS), len(rows)
     sums = np.zeros((tall, wide, DOTS), np.float32)
-    panel = np.zeros(tall * DOT_ROWS * CHUNK + LANES, np.float32)
-    panel_at = aligned(panel.ctypes.data)
+    panel = aligned(np.zeros(tall * DOT_ROWS * CHUNK + LANES, np.float32))
     for start in range(0, K, CHUNK):
         vectors = min(CHUNK, K - start) // LANES
         for m in range(M):
-            to = panel_at + 4 * (m // DOT_ROWS * DOT_ROWS * CHUNK + m % DOT_ROWS * LANES)
+            to = panel.ctypes.data + 4 * (m // DOT_ROWS * DOT_ROWS * CHUNK + m % DOT_ROWS * LANES)
             for v in range(vectors):
                 copy_vector(to + 4 * v * DOT_ROWS * LANES, x.ctypes.data + 4 * (m * K + start + v * LANES))
         for n in range(wide):
             for m in range(tall):
                 dot_tile(
-                    sums.ctypes.data + 4 * (m * wide + n) * DOTS, panel_at + 4 * m * DOT_ROWS * CHUNK,
+                    sums.ctypes.data + 4 * (m * wide + n) * DOTS, panel.ctypes.data + 4 * m * DOT_ROWS * CHUNK,
                     y.ctypes.data + 4 * start, rows.ctypes.data + 8 * n * DOT_COLUMNS, vectors,
                 )  # fmt: skip
     for m in range(M):

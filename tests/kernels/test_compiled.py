@@ -1,14 +1,18 @@
 """Choosing between compiled kernels and NumPy, and what happens at the first use."""
 
+import ast
 import importlib
 import io
 import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tinygrad_mnist.kernels import compiled
+
+KERNELS = Path(compiled.__file__).parent
 
 CONVOLVE = """
 import numpy as np, sys
@@ -144,3 +148,15 @@ def test_cached_code_older_than_a_source_is_forgotten(tmp_path):
     (cache / "a.gone.nbi").symlink_to("nowhere")  # as a file that another process deletes meanwhile
     compiled.forget_outdated.cache_clear()
     compiled.forget_outdated(tmp_path)
+
+
+@pytest.mark.parametrize("source", sorted(KERNELS.glob("*_compiled.py")), ids=lambda path: path.stem)
+def test_no_address_outlives_its_array(source):
+    """Numba gives an array's memory back after the last line that names it: its address is not enough."""
+    for function in [node for node in ast.parse(source.read_text()).body if isinstance(node, ast.FunctionDef)]:
+        arguments = {argument.arg for argument in function.args.args}
+        for line in function.body:
+            if isinstance(line, ast.Assign):
+                found = [n for n in ast.walk(line.value) if isinstance(n, ast.Attribute) and n.attr == "ctypes"]
+                arrays = {name.id for n in found for name in ast.walk(n.value) if isinstance(name, ast.Name)}
+                assert arrays <= arguments, f"{source.name}:{line.lineno}"
