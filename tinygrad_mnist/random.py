@@ -6,7 +6,9 @@ A seed gives the same numbers on every device. Tensors are drawn on the CPU and 
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -58,6 +60,16 @@ class Generator:
             self._seed, self._block = state["seed"], state["block"]
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"set_state: not a generator state of this library ({error})") from error
+
+    @contextlib.contextmanager
+    def seeded(self, seed: int) -> Iterator[None]:
+        """Inside, draw from `seed`; afterwards, go on as if nothing had been drawn. Cheaper than `get_state`."""
+        before = self._seed, self._block, self._numpy
+        self.manual_seed(seed)
+        try:
+            yield
+        finally:
+            self._seed, self._block, self._numpy = before
 
     def take(self, blocks: int) -> tuple[int, int]:
         """The key of this generator's counter-based stream (its seed), and the first of `blocks` blocks of it that

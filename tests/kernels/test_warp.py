@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tinygrad_mnist.kernels import compiled, philox, random_affine, sample, warp
-from tinygrad_mnist.kernels.warp import affine_maps
+from tinygrad_mnist.kernels.warp import affine_maps, random_maps
 
 
 def slow_sample(x: np.ndarray, u: np.ndarray, v: np.ndarray, nearest: bool, fill: np.ndarray) -> np.ndarray:
@@ -121,11 +121,12 @@ def test_warp_is_what_the_loop_gives(rng, shape, dtype, nearest, path, threads) 
     np.testing.assert_allclose(ours.astype(float), expected, rtol=0, atol=tolerance)
 
 
-def test_compiled_maps_give_numpys_bits(rng) -> None:
+@pytest.mark.parametrize("size", [(9, 8), (41, 40), (2, 1100), (3, 0)])  # 1,024 points are taken at a time
+def test_compiled_maps_give_numpys_bits(rng, size) -> None:
     maps = np.eye(3) + 0.2 * rng.standard_normal((4, 3, 3))
     maps[1, 2] = 0, 0, 1e-9
     for dtype in (np.uint8, np.float32):
-        x = (250 * rng.random((4, 3, 9, 8))).astype(dtype)
+        x = (250 * rng.random((4, 3, *size))).astype(dtype)
         for nearest in (False, True):
             results = []
             for allowed in (False, True):
@@ -146,9 +147,11 @@ def test_random_affine_draws_two_blocks_for_each_image(rng, path) -> None:
     x = rng.random((5, 2, 8, 7)).astype(np.float32)
     low, high = np.array([-40, -2, -2, 0.7, -20, -10]), np.array([40, 2, 2, 1.5, 20, 10])
     center = np.array([3.5, 4.0])
-    y = random_affine(x, low, high, center, False, 0.5, 11, 3)
+    maps = random_maps(5, low, high, center, 11, 3)
     u = np.array([[int(word) >> 11 for word in philox.words64(11, 3 + 2 * n, 2).reshape(-1)[:6]] for n in range(5)])
     drawn = low + u / 2**53 * (high - low)
-    maps = affine_maps(center, drawn[:, 0], np.round(drawn[:, 1:3]), drawn[:, 3], drawn[:, 4:])
+    expected = affine_maps(center, drawn[:, 0], np.round(drawn[:, 1:3]), drawn[:, 3], drawn[:, 4:])
+    np.testing.assert_allclose(maps, expected, rtol=1e-12, atol=1e-12)
+    y = random_affine(x, low, high, center, False, 0.5, 11, 3)
     np.testing.assert_array_equal(y, warp(x, maps, False, 0.5))
     np.testing.assert_array_equal(y[2:], random_affine(x[2:], low, high, center, False, 0.5, 11, 7))

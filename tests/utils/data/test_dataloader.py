@@ -134,8 +134,8 @@ def test_each_batch_has_random_numbers_of_its_own():
 
 
 def test_random_numbers_outside_are_not_touched():
-    def draws() -> tuple:
-        return tg.rand(1).item(), np.random.rand(), random.random()  # noqa: NPY002
+    def draws() -> tuple:  # normal numbers are made in pairs, of which NumPy keeps the second
+        return tg.rand(1).item(), np.random.rand(), np.random.randn(), random.random(), random.gauss()  # noqa: NPY002
 
     def seed() -> None:
         tg.manual_seed(3)
@@ -143,12 +143,29 @@ def test_random_numbers_outside_are_not_touched():
         random.seed(3)
 
     seed()
-    expected = draws(), draws()
+    expected = [draws() for _ in range(3)]
     seed()
     loader = iter(DataLoader(Noisy(), 5, generator=generator()))
-    found = draws()
-    next(loader)
-    assert (found, draws()) == expected
+    found = [draws()]
+    for _ in loader:
+        found.append(draws())
+    assert found == expected
+
+
+def test_a_loader_inside_a_dataset_leaves_its_random_numbers_alone():
+    class Nested(Noisy):
+        nests = False
+
+        def __getitem__(self, index):
+            before = np.random.rand(), random.random()  # noqa: NPY002
+            if self.nests:
+                list(DataLoader(Noisy(), 5, generator=generator()))
+            return *before, np.random.rand(), random.random()  # noqa: NPY002
+
+    dataset = Nested()
+    expected = values(DataLoader(dataset, 5, generator=generator()))
+    dataset.nests = True
+    assert values(DataLoader(dataset, 5, generator=generator())) == expected
 
 
 @pytest.mark.parametrize("taken", [0, 1, 3, 4])

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.random.mtrand import get_bit_generator, set_bit_generator
 
 from ...random import default_generator
 from .collate import default_collate, default_convert
@@ -26,21 +27,31 @@ class End:
 def seed_all(seed: int) -> None:
     """Seed every global source of random numbers that a dataset may use: ours, NumPy's and Python's."""
     default_generator.manual_seed(seed)
+    _seed_others(seed)
+
+
+def _seed_others(seed: int) -> None:
     np.random.seed(seed % 2**32)  # noqa: NPY002  (datasets that use it are why)
     random.seed(seed)
 
 
 @contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Random numbers drawn inside come from `seed`; those drawn after, from where they would have before."""
-    before = default_generator.get_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
-    seed_all(seed)
+def seeded(seed: int, numpys: np.random.MT19937) -> Iterator[None]:
+    """Random numbers drawn inside come from `seed`; those drawn after, from where they would have before.
+
+    `numpys` makes NumPy's meanwhile: to lend it one is quicker than to overwrite the one it has and write that back.
+    """
+    state, own, pythons = np.random.get_state(legacy=False), get_bit_generator(), random.getstate()  # noqa: NPY002
     try:
-        yield
+        set_bit_generator(numpys)
+        with default_generator.seeded(seed):
+            _seed_others(seed)
+            yield
     finally:
-        default_generator.set_state(before[0])
-        np.random.set_state(before[1])  # noqa: NPY002
-        random.setstate(before[2])
+        set_bit_generator(own)
+        if state["has_gauss"]:  # a normal number, drawn but not given out yet, is kept outside of the bit generator
+            np.random.set_state(state)  # noqa: NPY002
+        random.setstate(pythons)
 
 
 @dataclass
@@ -64,13 +75,14 @@ class Fetcher:
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.collate_fn = collate_fn
+        self.numpys = np.random.MT19937()  # its own, since the dataset may fetch from another loader
         self.samples: Iterator[Any] | None = None
         if isinstance(dataset, IterableDataset):
-            with seeded(seed):
+            with seeded(seed, self.numpys):
                 self.samples = iter(dataset)
 
     def __call__(self, task: Task) -> Any:
-        with seeded(task.seed):
+        with seeded(task.seed, self.numpys):
             return self._from_map(task.indices) if self.samples is None else self._from_stream(self.samples)
 
     def _from_map(self, indices: Any) -> Any:
