@@ -72,6 +72,13 @@ def test_functions_without_a_layer(device, rng):
     x = rng.normal(0, 3, (3, 4))
     agree(F.hardtanh, torch.nn.functional.hardtanh, x, device=device)
     agree(F.logsigmoid, torch.nn.functional.logsigmoid, x * 300, device=device)
+    assert F.logsigmoid(tg.tensor([math.inf, -math.inf], device=device)).tolist() == [0.0, -math.inf]
+
+
+def test_softplus_does_not_overflow_below_its_threshold(device):
+    x = tg.tensor([-13.0, 13.0, 19.0], device=device)
+    close(F.softplus(x.half()), [0.0, 13.0, 19.0], 1e-3)
+    close(F.softplus(x * 10, threshold=1000), [0.0, 130.0, 190.0])
 
 
 def test_softmax_of_far_apart_numbers(device):

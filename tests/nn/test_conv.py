@@ -254,14 +254,14 @@ def test_bad_arguments_of_layers_and_functions(device):
             call()
 
 
-@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5), (0, 5), (2, 0, 5)])
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5), (0, 5), (2, 0, 5), (0,), (2, 3, 0)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_linear_agrees(shape, bias, device, rng):
     agree(
         F.linear,
         TF.linear,
         rng.normal(size=shape),
-        rng.normal(size=(4, 5)),
+        rng.normal(size=(4, shape[-1])),
         *[rng.normal(size=4)] * bias,
         device=device,
     )

@@ -23,7 +23,7 @@ class Context:
         self.saved_tensors = tensors
 
     def mark_non_differentiable(self, *tensors: Variable) -> None:
-        """Say that these outputs have no gradient (indices, for example)."""
+        """Say that these outputs have no gradient (signs, for example)."""
         self.non_differentiable = tensors
 
 
@@ -31,7 +31,8 @@ class Function:
     """A differentiable op: subclass it, write `forward` and `backward`, call `apply`.
 
     `forward(ctx, *args)` runs unrecorded and returns a tensor or a tuple of tensors; `backward(ctx, *grads)`
-    gets one gradient per output and returns one per argument of forward (None where there is none). Written
+    gets one gradient per output (zeros for one that has none: integers, and what `mark_non_differentiable`
+    names) and returns one per argument of forward (None where there is none). Written
     with tensor ops, backward can be differentiated again.
 
     >>> from tinygrad_mnist import tensor
@@ -71,36 +72,42 @@ class Function:
             return outputs
         if not isinstance(outputs, tuple):
             return _record(cls, ctx, args, outputs.array, lambda y: (y,), (outputs,))
-        smooth = [
-            y for y in outputs if y.dtype.kind == "f" and not any(y is n for n in ctx.non_differentiable)
-        ]
-        parts = iter(_record_several(cls, ctx, args, smooth))
-        return tuple(next(parts) if any(y is s for s in smooth) else y for y in outputs)
+        return _record_several(cls, ctx, args, outputs)
 
 
-def _record_several(cls: type[Function], ctx: Context, args: tuple, outputs: list[Variable]) -> tuple[Variable, ...]:
+def _record_several(cls: type[Function], ctx: Context, args: tuple, outputs: tuple) -> tuple[Variable, ...]:
     """Record several outputs as one: packed into one flat array, of which each is then a part."""
-    if not outputs:
-        return ()
-    packed = outputs[0].xp.concatenate([y.array.reshape(-1) for y in outputs])
-    stops = list(itertools.accumulate(y.array.size for y in outputs))
-    places = [(stop - y.array.size, stop, y.shape, y.dtype) for y, stop in zip(outputs, stops, strict=True)]
+    smooth = [y.dtype.kind == "f" and not any(y is n for n in ctx.non_differentiable) for y in outputs]
+    sizes = [y.array.size if s else 0 for y, s in zip(outputs, smooth, strict=True)]
+    places = [
+        (stop - size, stop, y.shape, y.dtype)
+        for y, size, stop in zip(outputs, sizes, itertools.accumulate(sizes), strict=True)
+    ]
 
     def unpack(packed: Variable) -> tuple[Variable, ...]:
-        return tuple(_part(packed, *place) for place in places)
+        """The parts of `packed`; zeros for outputs that have no gradient."""
+        return tuple(
+            _part(packed, *place) if s else packed.like(packed.xp.zeros(*place[2:]))
+            for place, s in zip(places, smooth, strict=True)
+        )
 
-    return unpack(_record(cls, ctx, args, packed, unpack, tuple(outputs)))
+    if not any(smooth):
+        return outputs
+    recorded = tuple(y if s else None for y, s in zip(outputs, smooth, strict=True))
+    packed = outputs[0].xp.concatenate([y.array.reshape(-1) for y in recorded if y is not None])
+    parts = unpack(_record(cls, ctx, args, packed, unpack, recorded))
+    return tuple(part if s else y for y, s, part in zip(outputs, smooth, parts, strict=True))
 
 
 def _record(
-    cls: type[Function], ctx: Context, args: tuple, value: Any, unpack: Callable, outputs: tuple[Variable, ...]
+    cls: type[Function], ctx: Context, args: tuple, value: Any, unpack: Callable, outputs: tuple[Variable | None, ...]
 ) -> Variable:
     """Record `value` (the outputs of forward, packed into one array) with cls.backward as its gradient.
 
     A saved tensor that is one of the outputs has no history, since forward ran unrecorded: backward gets that
     part of the recorded output instead.
     """
-    own = {j: k for j, s in enumerate(ctx.saved_tensors) for k, y in enumerate(outputs) if s is y}
+    own = {j: k for j, s in enumerate(ctx.saved_tensors) for k, y in enumerate(outputs) if s is y is not None}
     kept = tuple(None if j in own else s for j, s in enumerate(ctx.saved_tensors))
     shapes = [a.shape if isinstance(a, Variable) else () for a in args]
     ctx.saved_tensors = ()

@@ -60,8 +60,9 @@ def silu(x: Variable) -> Any:
 @op
 def softplus(x: Variable, beta: float = 1.0, threshold: float = 20.0) -> Any:
     """log(1 + e^(beta·x)) / beta; x itself where beta·x > threshold."""
-    scaled = x.array * beta
-    value = x.xp.where(scaled > threshold, x.array, x.xp.log1p(x.xp.exp(scaled)) / beta)
+    xp, scaled = x.xp, x.array * beta
+    smooth = (xp.maximum(scaled, 0) + xp.log1p(xp.exp(-xp.abs(scaled)))) / beta  # e^x overflows float16 at 12
+    value = xp.where(scaled > threshold, x.array, smooth)
 
     def gradient(g: Variable) -> Variable:
         linear = x.array * beta > threshold

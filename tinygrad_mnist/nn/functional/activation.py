@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -67,8 +68,8 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
 
 def logsigmoid(input: Tensor) -> Tensor:
-    """log(sigmoid(x)), finite far below 0 too."""
-    return ops.neg(ops.binary_cross_entropy_with_logits(input, 1.0))
+    """log(sigmoid(x)), exact far from 0 too."""
+    return ops.neg(ops.softplus(ops.neg(input), threshold=math.inf))
 
 
 def softmax(input: Tensor, dim: int | None = None, dtype: object = None) -> Tensor:

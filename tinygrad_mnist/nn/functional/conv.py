@@ -6,6 +6,7 @@ Letters: N batch, C in-channels, O out-channels, H W image, KH KW kernel, G grou
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 from ... import ops
@@ -33,7 +34,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, then: s
     apply = ops.linear if then is None else ops.linear_relu
     if len(shape) == 2:
         return apply(input, weight, bias)
-    rows = input.reshape(input.array.size // max(features, 1), features)
+    rows = input.reshape(math.prod(shape[:-1]), features)
     return apply(rows, weight, bias).reshape(*input.shape[:-1], weight.shape[0])
 
 
