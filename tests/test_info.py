@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import os
 import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
@@ -79,6 +80,15 @@ def test_without_a_command_it_says_which_there_are():
     result = subprocess.run([sys.executable, "-m", "tinygrad_mnist"], capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert "info" in result.stderr
+
+
+def test_a_reader_that_leaves():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "tinygrad_mnist", "info"]
+    result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (141, "")
 
 
 def test_main(monkeypatch, capsys):

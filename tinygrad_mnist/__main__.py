@@ -3,6 +3,7 @@
 import argparse
 
 from .info import report
+from .utils.cli import tidy_exit
 
 
 def main() -> None:
@@ -11,7 +12,8 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="versions, devices and caches, and what to do about each problem found")
     parser.parse_args()
-    print(report())
+    with tidy_exit(parser):
+        print(report(), flush=True)
 
 
 if __name__ == "__main__":
