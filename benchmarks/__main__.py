@@ -1,14 +1,22 @@
-"""Ours against PyTorch on this machine: `python -m benchmarks kernels training --batch 64 512 --threads 2`."""
+"""Ours against PyTorch on this machine: `python -m benchmarks kernels training --batch 64 512 --threads 2`.
+
+Parts: kernels, training (one SGD step of each network), inference, scaling (a step against batch, image size, channels;
+see benchmarks.plot), data (loading and augmenting), memory, race (MNIST in fresh processes), startup (importing), gpu.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from tinygrad_mnist.kernels import compiled
 
+from tinygrad_mnist.utils.cli import new_file, number, tidy_exit
+
+from . import timing
 from .data import data
 from .environment import environment
 from .gpu import gpu
@@ -16,58 +24,86 @@ from .kernels import kernels
 from .processes import memory, race, startup
 from .pytorch import WAYS, ways_that_run
 from .steps import inference, scaling, training
-from .timing import geometric_means, run
+from .timing import Case, geometric_means, run
 
 CASES = {"kernels": kernels, "training": training, "inference": inference, "scaling": scaling}
 MOST_RACES = 3  # a pair of them takes two minutes
 CPU_PARTS = (*CASES, "data", "memory", "race", "startup")
 PARTS = (*CPU_PARTS, "gpu")
+WITH_WAYS = {*CASES, "memory", "race"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    whole = number(int, 1)
     parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)} (default: all but gpu)")
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 16, 64, 128, 512], metavar="N")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N")
-    parser.add_argument("--rounds", type=int, default=9, metavar="N", help="timed runs of each side (default: 9)")
+    parser.add_argument("--batch", type=whole, nargs="+", default=[1, 16, 64, 128, 512], metavar="N")
+    parser.add_argument("--threads", type=whole, nargs="+", default=[1, 2], metavar="N")
+    parser.add_argument("--rounds", type=whole, default=9, metavar="N", help="timed runs of each side (default: 9)")
     parser.add_argument("--against", choices=WAYS, nargs="+", default=list(WAYS), help="ways to use PyTorch")
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases with this text in their name")
     parser.add_argument("--numpy-only", action="store_true", help="without compiled kernels")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to this file")
+    parser.add_argument("--json", type=new_file, metavar="FILE", help="write all numbers to this file")
     args = parser.parse_args()
     unknown = [part for part in args.parts if part not in PARTS]
     if unknown:
         parser.error(f"unknown part {unknown[0]!r}: expected {', '.join(PARTS)}")
     compiled.use_compiled(not args.numpy_only)
-    rows = measure(args)
-    if args.json:
-        report = {"environment": environment(), "numpy_only": args.numpy_only, "rows": rows}
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
-
-
-def measure(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """The rows of every part that is asked for."""
     rows: list[dict[str, Any]] = []
+    with tidy_exit(parser, "Stopped"):
+        try:
+            for found in measure(args):
+                rows += found
+        finally:  # what was measured before an error or Ctrl-C is kept
+            if args.json and rows:
+                args.json.write_text(json.dumps(report(rows, args), indent=1) + "\n")
+        if not rows:
+            raise ValueError(f"no case has {args.only!r} in its name: without --only all of them are listed")
+
+
+def report(rows: list[dict[str, Any]], args: argparse.Namespace) -> dict[str, Any]:
+    """The JSON file: where the numbers come from, what the machine can do at most, and the rows."""
+    return {
+        "environment": environment(),
+        "command": sys.argv[1:],
+        "numpy_only": args.numpy_only,
+        "sgemm_gflops": {threads: _sgemm_gflops(threads) for threads in args.threads},
+        "rows": rows,
+    }
+
+
+def _sgemm_gflops(threads: int) -> float:
+    timing.set_threads(threads)
+    return timing.machine().flops / 1e9
+
+
+def measure(args: argparse.Namespace) -> Iterator[list[dict[str, Any]]]:
+    """The rows of each part that is asked for."""
     parts = args.parts or list(CPU_PARTS)
-    ways = ways_that_run(args.against) if set(parts) & set(CASES) else []
+    ways = ways_that_run(args.against) if set(parts) & WITH_WAYS else []
     for threads in args.threads:
         for part in parts:
             if part in CASES:
-                cases = (case for case in CASES[part](args.batch, ways) if args.only in case.name)
-                found = run(part, cases, args.rounds, threads)
-                means = "  ".join(f"{name} {mean:.2f}" for name, mean in geometric_means(found).items())
-                print(f"geometric mean over {len(found)} rows: {means}")
-                rows += found
+                yield _timed(part, CASES[part](args.batch, ways), args, threads)
         if "data" in parts:
-            rows += run("data", data(args.batch), args.rounds, threads)
+            yield _timed("data", data(args.batch), args, threads)
         if "memory" in parts:
-            rows += memory(args.batch, threads)
+            yield memory(args.batch, threads, ways)
         if "race" in parts:
-            rows += race(min(args.rounds, MOST_RACES), threads)
+            yield race(min(args.rounds, MOST_RACES), threads, ways)
     if "startup" in parts:
-        rows += startup(args.rounds)
+        yield startup(args.rounds)
     if "gpu" in parts:
-        rows += gpu(args.rounds)
+        yield gpu(args.rounds)
+
+
+def _timed(part: str, cases: Iterator[Case], args: argparse.Namespace, threads: int) -> list[dict[str, Any]]:
+    rows = run(part, (case for case in cases if args.only in case.name), args.rounds, threads)
+    if rows:
+        means = "  ".join(f"{name} {mean:.2f}" for name, mean in geometric_means(rows).items())
+        print(f"geometric mean over {len(rows)} rows: {means}")
     return rows
 
 

@@ -1,7 +1,7 @@
 """What a fresh process runs for one library, so that only one is in memory; it prints a line of JSON.
 
     python -m benchmarks.fresh tinygrad_mnist memory --batch 512
-    python -m benchmarks.fresh torch race --epochs 2
+    python -m benchmarks.fresh torch race --epochs 2 --way compile
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("library", choices=["tinygrad_mnist", "torch"])
     parser.add_argument("work", choices=["memory", "race"])
+    parser.add_argument("--way", choices=["eager", "channels_last", "compile"], default="eager", help="to use PyTorch")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--images", type=int, default=60_000, help="train, and test, on the first ones only")
@@ -39,17 +40,25 @@ def main() -> None:
     library = importlib.import_module(args.library)
     library.set_num_threads(args.threads)
     imported = time.perf_counter() - start
-    found = memory(library, args.batch) if args.work == "memory" else race(library, args)
+    found = memory(library, args) if args.work == "memory" else race(library, args)
     print(json.dumps({"import": imported, **found}))
 
 
-def memory(library: Any, batch: int) -> dict[str, float]:
-    """The most memory that this process had, in bytes: interpreter, library, network, batch, three training steps."""
+def network(library: Any, way: str) -> Any:
+    """The example CNN. Images of one channel are channels_last as they are."""
     model = cnn(library.nn)
+    if way == "channels_last":
+        return model.to(memory_format=library.channels_last)
+    return library.compile(model, dynamic=False) if way == "compile" else model
+
+
+def memory(library: Any, args: argparse.Namespace) -> dict[str, float]:
+    """The most memory that this process had, in bytes: interpreter, library, network, batch, three training steps."""
+    model = network(library, args.way)
     optimizer = library.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     rng = np.random.default_rng(0)
-    x = library.from_numpy(rng.standard_normal((batch, 1, 28, 28), np.float32))
-    t = library.from_numpy(rng.integers(0, 10, batch))
+    x = library.from_numpy(rng.standard_normal((args.batch, 1, 28, 28), np.float32))
+    t = library.from_numpy(rng.integers(0, 10, args.batch))
     before = peak_memory()
     for _ in range(3):
         step(library, model, optimizer, x, t)
@@ -72,7 +81,7 @@ def race(library: Any, args: argparse.Namespace) -> dict[str, Any]:
     open_data = our_data if library.__name__ == "tinygrad_mnist" else torch_data
     train, test = open_data(library, args.images, args.batch)
     library.manual_seed(1)
-    model = cnn(library.nn)
+    model = network(library, args.way)
     optimizer = library.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=0.001)
     steps = args.epochs * -(-args.images // args.batch)
     schedule = library.optim.lr_scheduler.OneCycleLR(optimizer, 0.05, total_steps=steps, cycle_momentum=False)

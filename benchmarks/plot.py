@@ -10,9 +10,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tinygrad_mnist.utils.cli import pyplot
+from tinygrad_mnist.utils.cli import new_file, pyplot, tidy_exit
 
-PANELS = {"batch": "batch size", "image size": "image size, pixels", "channels": "channels of the first convolution"}
+from .steps import SCALED_BATCH
+
+PANELS = {
+    "batch": "batch size",
+    "image size": f"height and width, pixels (batch {SCALED_BATCH})",
+    "channels": f"channels of the first convolution (batch {SCALED_BATCH})",
+}
+LOGARITHMIC = ("image size", "channels")  # over these the cost grows hundredfold; the others begin at 0
 STYLES = {
     "ours": ("ours", "tab:blue", "o"),
     "eager": ("PyTorch eager", "tab:orange", "s"),
@@ -33,8 +40,8 @@ def lines(rows: list[dict[str, Any]], panel: str, threads: int) -> dict[str, lis
     return {who: sorted(points) for who, points in found.items()}
 
 
-def over_threads(rows: list[dict[str, Any]]) -> dict[str, list[Point]]:
-    """Who -> the points of the largest batch by the number of threads."""
+def over_threads(rows: list[dict[str, Any]]) -> tuple[int, dict[str, list[Point]]]:
+    """The largest batch, and who -> its points by the number of threads."""
     wanted = [row for row in rows if row["part"] == "scaling" and row["name"].startswith("batch ")]
     largest = max(row["batch"] for row in wanted)
     found: dict[str, list[Point]] = {}
@@ -42,44 +49,57 @@ def over_threads(rows: list[dict[str, Any]]) -> dict[str, list[Point]]:
         if row["batch"] == largest:
             for who, seconds in row["seconds"].items():
                 found.setdefault(who, []).append((row["threads"], [1e3 * s / largest for s in seconds]))
-    return {who: sorted(points) for who, points in found.items()}
+    return largest, {who: sorted(points) for who, points in found.items()}
 
 
 def draw(report: dict[str, Any], path: Path) -> None:
     """Write the four panels; medians, with bars from the lower to the upper quartile."""
     rows = report["rows"]
-    if not any(row["part"] == "scaling" for row in rows):
+    if not any(row["part"] == "scaling" and row["name"].startswith("batch ") for row in rows):
         raise ValueError("there are no rows of the part 'scaling': run python -m benchmarks scaling --json FILE")
     plt = pyplot("the plot of the scaling")
     most = max(row["threads"] for row in rows if row["part"] == "scaling")
-    figure, axes = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained")
-    panels = [(label, lines(rows, name, most)) for name, label in PANELS.items()]
-    for axis, (label, found) in zip(axes, [*panels, ("threads", over_threads(rows))], strict=True):
-        ticks = set()
-        for who, points in found.items():
-            x, quartiles = [p[0] for p in points], [p[1] for p in points]
-            name, color, marker = STYLES[who]
-            spread = [[q[1] - q[0] for q in quartiles], [q[2] - q[1] for q in quartiles]]
-            axis.errorbar(x, [q[1] for q in quartiles], spread, label=name, color=color, marker=marker, markersize=4)
-            ticks.update(x)
-        axis.set_xscale("log", base=2)
+    figure, axes = plt.subplots(1, 4, figsize=(13, 3.6), layout="constrained")
+    for axis, (name, label) in zip(axes, PANELS.items(), strict=False):
+        _panel(axis, lines(rows, name, most), label, name in LOGARITHMIC)
+    largest, by_threads = over_threads(rows)
+    _panel(axes[3], by_threads, f"threads (batch {largest})")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=9)
+    figure.supylabel("milliseconds an image", fontsize=10)
+    what = f"A training step of the example CNN, {most} threads unless said, {report['environment']['cpu']}"
+    figure.suptitle(f"{what}; medians and quartiles", fontsize=10)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def _panel(axis: Any, found: dict[str, list[Point]], label: str, logarithmic: bool = False) -> None:
+    ticks = sorted({x for points in found.values() for x, _ in points})
+    for who, points in found.items():
+        x, quartiles = [p[0] for p in points], [p[1] for p in points]
+        name, color, marker = STYLES[who]
+        spread = [[q[1] - q[0] for q in quartiles], [q[2] - q[1] for q in quartiles]]
+        axis.errorbar(x, [q[1] for q in quartiles], spread, label=name, color=color, marker=marker, markersize=4)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.tick_params(axis="x", which="minor", bottom=False)
+    if logarithmic:
         axis.set_yscale("log")
-        axis.set_xticks(sorted(ticks), [f"{tick:g}" for tick in sorted(ticks)])
-        axis.minorticks_off() if label == "threads" else axis.tick_params(axis="x", which="minor", bottom=False)
-        axis.set_xlabel(label)
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel("milliseconds an image")
-    axes[0].legend(fontsize=8)
-    figure.suptitle(f"A training step of the example CNN, {most} threads, {report['environment']['cpu']}", fontsize=10)
-    figure.savefig(path)
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("")
+        axis.set_title("both axes logarithmic", fontsize=8)
+    else:
+        axis.set_ylim(bottom=0)
+    axis.set_xlabel(label, fontsize=9)
+    axis.grid(alpha=0.3)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.plot", description=__doc__)
     parser.add_argument("json", type=Path)
-    parser.add_argument("image", type=Path, help="an SVG or PNG file")
+    parser.add_argument("image", type=new_file, help="an SVG or PNG file")
     args = parser.parse_args()
-    draw(json.loads(args.json.read_text()), args.image)
+    with tidy_exit(parser):
+        draw(json.loads(args.json.read_text()), args.image)
 
 
 if __name__ == "__main__":

@@ -33,26 +33,29 @@ def startup(rounds: int) -> list[dict[str, Any]]:
     return [_row("startup", "import, after numpy", {who: s[1:] for who, s in seconds.items()})]
 
 
-def memory(batches: list[int], threads: int) -> list[dict[str, Any]]:
+def memory(batches: list[int], threads: int, ways: list[str]) -> list[dict[str, Any]]:
     """The most memory of a process that takes training steps of the example CNN."""
     rows = []
     for batch in batches:
         flags = ["memory", "--batch", str(batch), "--threads", str(threads)]
-        found = {who: [_fresh(name, flags)["bytes"] / 2**20] for who, name in LIBRARIES.items()}
+        found = {who: [_fresh(who, flags)["bytes"] / 2**20] for who in ("ours", *ways)}
         rows.append(_row("memory", f"peak memory of a training process, batch {batch}", found, "MiB", threads))
     return rows
 
 
-def race(rounds: int, threads: int, epochs: int = 2, images: int = 60_000) -> list[dict[str, Any]]:
+def race(
+    rounds: int, threads: int, ways: list[str], epochs: int = 2, images: int = 60_000
+) -> list[dict[str, Any]]:
     """MNIST to 99 % test accuracy, from the start of a process to its end, and one epoch of that."""
     flags = ["race", "--threads", str(threads), "--epochs", str(epochs), "--images", str(images)]
-    whole: dict[str, list[float]] = {who: [] for who in LIBRARIES}
-    epoch: dict[str, list[float]] = {who: [] for who in LIBRARIES}
-    accuracy: dict[str, list[float]] = {who: [] for who in LIBRARIES}
+    racers = ("ours", *ways)
+    whole: dict[str, list[float]] = {who: [] for who in racers}
+    epoch: dict[str, list[float]] = {who: [] for who in racers}
+    accuracy: dict[str, list[float]] = {who: [] for who in racers}
     for _ in range(rounds):
-        for who, name in LIBRARIES.items():
+        for who in racers:
             start = time.perf_counter()
-            found = _fresh(name, flags)
+            found = _fresh(who, flags)
             whole[who].append(time.perf_counter() - start)
             epoch[who].append(found["epochs"][-1])
             accuracy[who].append(found["accuracy"])
@@ -65,8 +68,10 @@ def race(rounds: int, threads: int, epochs: int = 2, images: int = 60_000) -> li
     return rows
 
 
-def _fresh(library: str, flags: list[str]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks.fresh", library, *flags]
+def _fresh(who: str, flags: list[str]) -> dict[str, Any]:
+    """What benchmarks/fresh.py prints in a process of ours, or of PyTorch's in the way `who`."""
+    library = [LIBRARIES["ours"]] if who == "ours" else [LIBRARIES["eager"], "--way", who]
+    command = [sys.executable, "-m", "benchmarks.fresh", *library, *flags]
     return json.loads(_output(command, cwd=Path(__file__).parent.parent))
 
 
@@ -79,8 +84,9 @@ def _row(
 ) -> dict[str, Any]:
     """A row of the JSON file, which is printed too. As elsewhere, a ratio is PyTorch's median over ours."""
     quartiles = {who: np.quantile(values, [0.25, 0.5, 0.75]).tolist() for who, values in found.items()}
-    (low, ours, high), theirs, n = quartiles["ours"], quartiles["eager"][1], len(found["ours"])
-    ratio = theirs / ours
-    print(f"{name}: {ours:.4g} {unit} ({low:.4g} to {high:.4g}, n = {n}), torch {theirs:.4g} {unit}: {ratio:.2f}")
+    (low, ours, high), n = quartiles["ours"], len(found["ours"])
+    ratios = {who: q[1] / ours for who, q in quartiles.items() if who != "ours"}
+    theirs = "".join(f", {who} {quartiles[who][1]:.4g} {unit}: {ratio:.2f}" for who, ratio in ratios.items())
+    print(f"{name}: {ours:.4g} {unit} ({low:.4g} to {high:.4g}, n = {n}){theirs}", flush=True)
     kind = "seconds" if unit == "s" else unit
-    return {"part": part, "name": name, "threads": threads, "rounds": n, kind: quartiles, "ratios": {"eager": ratio}}
+    return {"part": part, "name": name, "threads": threads, "rounds": n, kind: quartiles, "ratios": ratios}

@@ -16,6 +16,29 @@ def rows(ratio: float, spread: float = 1.0, gflops: float = 190.0):
 
 
 EXPECTED = {"kernels: relu": {"ratio": 2.0, "noise": 0.05}}
+VERSIONS = {"numpy": "2", "numba": "0", "torch": "2"}
+HERE = {"cpu": "an abacus", "cpus": 2, "versions": VERSIONS}
+
+
+@pytest.fixture
+def program(monkeypatch, tmp_path):
+    """Runs the program, where `rows` are measured if `environment`; returns its exit code."""
+
+    def run(*flags: str, rows=(), **changes) -> int:
+        monkeypatch.setattr(check, "EXPECTED", tmp_path / "expected.json")
+        monkeypatch.setattr(check, "measure", lambda: list(rows))
+        monkeypatch.setattr(check, "environment", lambda: {**HERE, **changes})
+        monkeypatch.setattr(sys, "argv", ["check", *flags])
+        try:
+            check.main()
+        except SystemExit as exit:
+            return int(exit.code or 0)
+        return 0
+
+    (tmp_path / "expected.json").write_text(
+        json.dumps({"environment": HERE, "sgemm_gflops": 200, "ratios": EXPECTED})
+    )
+    return run
 
 
 def expectations(*runs):
@@ -47,45 +70,55 @@ def test_a_row_that_is_not_measured() -> None:
     assert check.slower([], EXPECTED) == ["kernels: relu: was not measured"]
 
 
-@pytest.mark.parametrize(("now", "code"), [(2.0, 0), (1.0, 1)])
-def test_program(now: float, code: int, monkeypatch, tmp_path, capsys) -> None:
-    files = [tmp_path / f"{i}.json" for i in range(3)]
-    monkeypatch.setattr(check, "EXPECTED", tmp_path / "expected.json")
-    monkeypatch.setattr(check, "measure", lambda: rows(2.0))
+@pytest.mark.parametrize(("now", "code", "said"), [
+    (2.0, 0, "all 1 ratios are as expected"), (1.0, 1, "kernels: relu: 1.00, expected 2.00 and at least 1.77")
+])  # fmt: skip
+def test_what_was_measured_and_written_is_what_is_expected(now, code, said, program, tmp_path, capsys) -> None:
+    files = [str(tmp_path / f"{i}.json") for i in range(3)]
     for file in files:
-        monkeypatch.setattr(sys, "argv", ["check", "--json", str(file)])
-        check.main()
-    monkeypatch.setattr(sys, "argv", ["check", "--write", *map(str, files)])
-    check.main()
-    monkeypatch.setattr(check, "measure", lambda: rows(now))
-    monkeypatch.setattr(sys, "argv", ["check"])
-    with pytest.raises(SystemExit) as exit:
-        check.main()
-    assert exit.value.code == code
-    assert ("relu: 1.00, expected 2.00" in capsys.readouterr().out) is bool(code)
+        assert program("--json", file, rows=rows(2.0)) == 0
+    assert program("--write", *files) == 0
+    assert "1 ratios, each from 3 runs or more" in capsys.readouterr().out
+    assert program(rows=rows(now)) == code
+    assert said in capsys.readouterr().out
 
 
-def test_a_busy_machine_proves_nothing(monkeypatch, tmp_path, capsys) -> None:
-    path = tmp_path / "expected.json"
-    path.write_text(json.dumps({"environment": {"cpu": check.cpu()}, "ratios": EXPECTED}))
-    monkeypatch.setattr(check, "EXPECTED", path)
-    monkeypatch.setattr(check, "measure", lambda: [{**row, "sgemm_gflops": [200.0, 130.0]} for row in rows(1.0)])
-    monkeypatch.setattr(sys, "argv", ["check"])
-    with pytest.raises(SystemExit) as exit:
-        check.main()
-    assert exit.value.code == 2
-    assert "the machine was busy during 1 of 1 rows" in capsys.readouterr().err
+@pytest.mark.parametrize(("measured", "changes", "said"), [
+    (rows(1.0, gflops=130.0), {}, "the machine was busy during 1 of 1 rows"),
+    ([{**rows(1.0)[0], "sgemm_gflops": [139.0, 135.0]}], {}, "reaches 139 GFLOP/s here and now, 200 when"),
+    (rows(1.0), {"cpu": "a slide rule"}, "the ratios hold for an abacus, this is a slide rule"),
+    (rows(1.0), {"cpus": 1}, "it needs 2 CPUs, this process may use 1"),
+])  # fmt: skip
+def test_where_it_would_prove_nothing(measured, changes, said, program, capsys) -> None:
+    assert program(rows=measured, **changes) == 2
+    assert said in capsys.readouterr().err
 
 
-def test_another_processor(monkeypatch, tmp_path, capsys) -> None:
-    path = tmp_path / "expected.json"
-    path.write_text(json.dumps({"environment": {"cpu": "an abacus"}, "ratios": EXPECTED}))
-    monkeypatch.setattr(check, "EXPECTED", path)
-    monkeypatch.setattr(sys, "argv", ["check"])
-    with pytest.raises(SystemExit) as exit:
-        check.main()
-    assert exit.value.code == 2
-    assert "the ratios hold for an abacus" in capsys.readouterr().err
+def test_other_versions_are_noted(program, capsys) -> None:
+    assert program(rows=rows(2.0), versions={**VERSIONS, "torch": "3"}) == 0
+    assert "note: the ratios were measured with torch 2, this is 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("report", "said"), [
+    ([], "is not what python -m benchmarks.check --json writes"),
+    ({"environment": HERE, "rows": rows(2.0), "numpy_only": True}, "is not what python -m benchmarks.check"),
+    ({"environment": HERE, "rows": [{**rows(2.0)[0], "ratios": {"compile": 2.0}}]}, "without a ratio to eager"),
+    ({"environment": {**HERE, "cpu": "a slide rule"}, "rows": rows(2.0)}, "from another processor than"),
+])  # fmt: skip
+def test_files_that_cannot_be_expected(report, said, program, tmp_path, capsys) -> None:
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text(json.dumps({"environment": HERE, "rows": rows(2.0)}))
+    bad.write_text(json.dumps(report))
+    assert program("--write", str(good), str(bad)) == 2
+    assert said in capsys.readouterr().err
+    assert json.loads((tmp_path / "expected.json").read_text())["ratios"] == EXPECTED
+
+
+def test_rows_that_were_always_busy_are_named(program, tmp_path, capsys) -> None:
+    other = {**rows(2.0, gflops=100.0)[0], "name": "gelu"}
+    (tmp_path / "run.json").write_text(json.dumps({"environment": HERE, "rows": [*rows(2.0), other]}))
+    assert program("--write", str(tmp_path / "run.json")) == 0
+    assert "left out, since the machine was busy each time: kernels: gelu" in capsys.readouterr().out
 
 
 def test_measure_takes_each_part(monkeypatch) -> None:

@@ -1,14 +1,15 @@
 """Every part runs, checks and gives rows of one form."""
 
+import importlib
 import json
 import sys
-from itertools import chain
 
 import pytest
 import torch
 
+import benchmarks
 from benchmarks import __main__ as program
-from benchmarks import data, pair, processes, steps, timing
+from benchmarks import data, fresh, pair, processes, pytorch, steps, timing
 from benchmarks.kernels import kernels
 from benchmarks.networks import NETWORKS, Network, cnn
 
@@ -93,33 +94,79 @@ def test_networks_of_other_sizes() -> None:
 
 
 def test_processes(capfd) -> None:
-    rows = list(
-        chain(processes.startup(1), processes.memory([2], 1), processes.race(1, 1, epochs=1, images=64))
-    )  # fmt: skip
+    memory, race = processes.memory([2], 1, EAGER[:1]), processes.race(1, 1, EAGER[1:], epochs=1, images=64)
+    rows = [*processes.startup(1), *memory, *race]
     assert [row["part"] for row in rows] == ["startup", "memory", "race", "race"]
     for row in rows:
         low, ours, high = row["MiB" if row["part"] == "memory" else "seconds"]["ours"]
         assert 0 < low <= ours <= high
-        assert row["ratios"]["eager"] > 0
+        assert row["ratios"]["channels_last" if row["part"] == "race" else "eager"] > 0
     for (accuracy,) in rows[-1]["accuracy"].values():
         assert 0 <= accuracy <= 1
     assert "test accuracy" in capfd.readouterr().out
 
 
+def test_networks_of_a_fresh_process(monkeypatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda model, dynamic: ("compiled", model, dynamic))
+    assert fresh.network(torch, "eager")[2].weight.is_contiguous()
+    assert fresh.network(torch, "channels_last")[2].weight.is_contiguous(memory_format=torch.channels_last)
+    assert fresh.network(torch, "compile")[0] == "compiled"
+
+
+def run_program(monkeypatch, flags: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *flags.split()])
+    program.main()
+
+
 def test_program_writes_json(monkeypatch, tmp_path, capsys) -> None:
     path = tmp_path / "rows.json"
-    flags = "kernels --batch 2 --threads 1 --rounds 1 --against eager --only relu --json"
-    monkeypatch.setattr(sys, "argv", ["benchmarks", *flags.split(), str(path)])
-    program.main()
+    flags = f"kernels --batch 2 --threads 1 --rounds 1 --against eager --only relu --json {path}"
+    run_program(monkeypatch, flags)
     report = json.loads(path.read_text())
     assert {"cpu", "cpus", "system", "python", "versions", "commit", "time"} == set(report["environment"])
+    assert report["command"] == flags.split()
+    assert report["sgemm_gflops"] == {"1": 100}
     assert [row["name"] for row in report["rows"]] == ["relu, forward, batch 2", "relu, gradient, batch 2"]
     check_rows(report["rows"], "kernels")
     assert "geometric mean over 2 rows: eager" in capsys.readouterr().out
 
 
-def test_unknown_part(monkeypatch, capsys) -> None:
-    monkeypatch.setattr(sys, "argv", ["benchmarks", "kernel"])
-    with pytest.raises(SystemExit):
-        program.main()
-    assert "unknown part 'kernel': expected kernels, training" in capsys.readouterr().err
+@pytest.mark.parametrize(("error", "code", "said"), [
+    (KeyboardInterrupt(), 130, "Stopped"), (RuntimeError("no memory"), 2, "benchmarks: no memory")
+])  # fmt: skip
+def test_rows_before_an_error_are_kept(error, code, said, monkeypatch, tmp_path, capsys) -> None:
+    def measure(args):
+        yield [{"name": "relu"}]
+        raise error
+
+    monkeypatch.setattr(program, "measure", measure)
+    with pytest.raises(SystemExit) as exit:
+        run_program(monkeypatch, f"--threads 1 --json {tmp_path / 'rows.json'}")
+    assert exit.value.code == code
+    assert said in capsys.readouterr().err
+    assert json.loads((tmp_path / "rows.json").read_text())["rows"] == [{"name": "relu"}]
+
+
+@pytest.mark.parametrize(("flags", "said"), [
+    ("kernel", "unknown part 'kernel': expected kernels, training"),
+    ("kernels --batch 0", "--batch: expected a whole number of at least 1, got '0'"),
+    ("kernels --json no/rows.json", "there is no folder 'no'"),
+    ("kernels --batch 2 --threads 1 --against eager --only rely", "no case has 'rely' in its name"),
+])  # fmt: skip
+def test_what_cannot_be_measured(flags, said, monkeypatch, capsys) -> None:
+    with pytest.raises(SystemExit) as exit:
+        run_program(monkeypatch, flags)
+    assert exit.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_compile_is_left_out_where_it_does_not_run(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(pytorch, "why_not_compile", lambda: "no working C++ compiler found")
+    assert pytorch.ways_that_run(["eager", "compile"]) == ["eager"]
+    assert "torch.compile does not run here and is left out: no working C++ compiler found" in capsys.readouterr().out
+
+
+def test_without_pytorch(monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install -e '.\[test\]'"):
+        importlib.reload(benchmarks)
