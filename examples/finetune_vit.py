@@ -71,26 +71,28 @@ def train(model, train_loader, valid_loader, args):
 
 def load_data(args):
     """Batches to train on, nine tenths of the training images; to validate on, the last tenth; and to test on."""
-    sets = [datasets.MNIST(args.data_dir, train) for train in (True, True, False)]
-    count = min(args.limit_train or len(sets[0]), len(sets[0]))
+    train_set, valid_set, test_set = (datasets.MNIST(args.data_dir, train) for train in (True, True, False))
+    count = min(args.limit_train or len(train_set), len(train_set))
     if count < 20:
         parser.error(f"argument --limit-train: expected at least 20, so that 2 can validate; got {count}")
     fixed = tg.Generator().manual_seed(0)
-    parts = random_split(range(count), [0.9, 0.1], fixed, stratify=sets[0].targets[:count])
-    parts.append(range(min(args.limit_test or len(sets[2]), len(sets[2]))))
-    subsets = [Subset(whole, list(part)) for whole, part in zip(sets, parts, strict=True)]
+    train_part, valid_part = random_split(range(count), [0.9, 0.1], fixed, stratify=train_set.targets[:count])
     if args.model == "vit_tiny":
         size, channels = 28, 1
-        sets[0].transform = transforms.ToTensor()
-        normalize = transforms.Normalize(*mean_and_std(subsets[0]))  # of the part that trains
+        train_set.transform = transforms.ToTensor()
+        normalize = transforms.Normalize(*mean_and_std(Subset(train_set, train_part.indices)))
     else:
         size, channels = 224, 3
         normalize = transforms.Normalize(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-    plain = [transforms.Resize((size, size)), transforms.Grayscale(channels), transforms.ToTensor(), normalize]
+    to_input = [transforms.Grayscale(channels), transforms.ToTensor(), normalize]
     crop = transforms.RandomResizedCrop(size, scale=(0.7, 1.0), ratio=(0.9, 1.1))  # the upper half of a 9 is a 0
-    for dataset, first in zip(sets, [crop, *plain[:1], *plain[:1]], strict=True):
-        dataset.transform = transforms.Compose([first, *plain[1:]])
-    return [DataLoader(subset, args.batch_size, shuffle=subset is subsets[0]) for subset in subsets]
+    train_set.transform = transforms.Compose([crop, *to_input])
+    valid_set.transform = test_set.transform = transforms.Compose([transforms.Resize((size, size)), *to_input])
+    return (
+        DataLoader(Subset(train_set, train_part.indices), args.batch_size, shuffle=True),
+        DataLoader(Subset(valid_set, valid_part.indices), args.batch_size),
+        DataLoader(Subset(test_set, range(min(args.limit_test or len(test_set), len(test_set)))), args.batch_size),
+    )
 
 
 parser = argparse.ArgumentParser(
