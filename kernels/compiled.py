@@ -1,17 +1,22 @@
 """Whether kernels compiled by Numba may be used, and loading them at their first use.
 
 Numba is optional (`pip install 'tinygrad_mnist[fast]'`): without it every kernel runs its NumPy implementation.
-Compiled code is cached on disk, so that only the first run on a machine compiles, and the first after a change here.
+Compiled code is cached on disk, so that only the first run on a machine compiles, and the first after a change here;
+where no folder can be written, in a temporary one.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import importlib
 import importlib.util
 import os
+import shutil
 import sys
+import tempfile
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,12 +33,20 @@ def use_compiled(allowed: bool) -> bool:
 
 def load(name: str) -> Any:
     """The module of compiled kernels `name`; None if they may not be used or Numba is not installed."""
-    return _load(name) if _allowed and _numba_is_installed() else None
+    return _load(name) if _allowed and numba_works() else None
 
 
 @functools.cache
-def _numba_is_installed() -> bool:
-    return importlib.util.find_spec("numba") is not None
+def numba_works() -> bool:
+    """Whether Numba is installed and can be imported: it refuses a NumPy that is newer than itself."""
+    if importlib.util.find_spec("numba") is None:
+        return False
+    try:
+        importlib.import_module("numba")
+    except ImportError as error:
+        warnings.warn(f"kernels run on NumPy alone, since Numba fails: {error}", RuntimeWarning, stacklevel=2)
+        return False
+    return True
 
 
 @functools.cache
@@ -54,7 +67,7 @@ def forget_outdated(folder: Path) -> None:
 
 @functools.cache
 def _load(name: str) -> ModuleType:
-    from numba.core import event
+    from numba.core import config, event
 
     forget_outdated(Path(__file__).parent)
 
@@ -70,4 +83,11 @@ def _load(name: str) -> ModuleType:
             pass
 
     with event.install_listener("numba:compile", Notice()):
-        return importlib.import_module(f".{name}", __package__)
+        try:
+            return importlib.import_module(f".{name}", __package__)
+        except RuntimeError as error:
+            if "no locator available" not in str(error):  # Numba found a folder that can be written
+                raise
+            config.CACHE_DIR = tempfile.mkdtemp()
+            atexit.register(shutil.rmtree, config.CACHE_DIR, ignore_errors=True)
+            return importlib.import_module(f".{name}", __package__)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .kernels.compiled import numba_works
 from .kernels.parallel import get_num_threads
 
 MIB = 2**20
@@ -58,7 +59,7 @@ def _cpu() -> Section:
         problems.append("NumPy's BLAS is unknown to threadpoolctl, matrix products may be slow: use NumPy's own wheel")
     numba = _version("numba")
     lines.append(f"Numba: {numba or 'not installed'}")
-    if numba is None:
+    if numba is None or not numba_works():
         problems.append(
             "convolutions on the CPU run in plain NumPy; compiled ones need: pip install 'tinygrad_mnist[fast]'"
         )

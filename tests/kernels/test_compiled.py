@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,31 @@ def test_the_notice_comes_once(monkeypatch, terminal):
     monkeypatch.setattr(importlib, "import_module", import_and_compile)
     assert compiled._load.__wrapped__("any") is importlib
     assert stderr.getvalue().count("compiling kernels") == int(terminal)
+
+
+def test_a_numba_that_cannot_be_imported(monkeypatch):
+    def import_module(name):
+        raise ImportError("Numba needs NumPy 2.3 or less")
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
+    with pytest.warns(RuntimeWarning, match="NumPy alone, since Numba fails: Numba needs NumPy 2.3"):
+        assert not compiled.numba_works.__wrapped__()
+
+
+def test_where_no_folder_can_be_written_compiled_code_is_kept_in_a_temporary_one(monkeypatch, tmp_path):
+    from numba.core import config
+
+    def import_module(name, package):
+        if not config.CACHE_DIR:
+            raise RuntimeError("cannot cache function 'f': no locator available for file 'f.py'")
+        raise RuntimeError(f"something else, in {config.CACHE_DIR}")
+
+    monkeypatch.setattr(config, "CACHE_DIR", "")
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda: str(tmp_path))
+    monkeypatch.setattr(importlib, "import_module", import_module)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=f"something else, in {tmp_path}"):
+            compiled._load.__wrapped__("any")
 
 
 OTHER_CPU = """
