@@ -23,6 +23,7 @@ from numpy.lib.stride_tricks import as_strided
 from . import conv_direct, conv_taps, memory
 from .conv_taps import out_size
 from .half import in_float32
+from .matmul import FEW, matmul
 from .parallel import for_blocks
 
 Pair = tuple[int, int]
@@ -98,14 +99,15 @@ def conv2d(
     x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> np.ndarray:
     """y (N, O, OH, OW) from x (N, C, H, W), w (O, C/G, KH, KW) and b (O,) or None."""
-    if conv_taps.suits(x.shape, w.shape, stride, padding, dilation, groups):
-        return conv_taps.conv2d(x, w, b, stride, padding, dilation)
-    if conv_direct.usable(x, w, w.shape, stride, padding, dilation, groups):
-        return conv_direct.conv2d(x, w, b, stride, padding, dilation, groups).y
     N = x.shape[0]
     O, CG, KH, KW = w.shape
-    OG, K = O // groups, KH * KW * CG
     OH, OW = _out_sizes(x, (KH, KW), stride, padding, dilation)
+    if conv_taps.suits(x.shape, w.shape, stride, padding, dilation, groups):
+        few = N * OH * OW <= FEW
+        return (_one_product if few else conv_taps.conv2d)(x, w, b, stride, padding, dilation)
+    if conv_direct.usable(x, w, w.shape, stride, padding, dilation, groups):
+        return conv_direct.conv2d(x, w, b, stride, padding, dilation, groups).y
+    OG, K = O // groups, KH * KW * CG
     y = memory.empty((N, OH * OW, O), x.dtype)
     matrices = w.reshape(groups, OG, CG, KH, KW).transpose(0, 3, 4, 2, 1).reshape(groups, K, OG)
 
@@ -123,6 +125,22 @@ def conv2d(
 
     for_blocks(run, N)
     return y.reshape(N, OH, OW, O).transpose(0, 3, 1, 2)
+
+
+def _one_product(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray | None, stride: Pair, padding: Pair, dilation: Pair
+) -> np.ndarray:
+    """y from the patches of all images at once: for few pixels, which cost less than reading the weights once."""
+    O, C, KH, KW = w.shape
+    cols = patches(x, (KH, KW), stride, padding, dilation)
+    if w.flags.c_contiguous:
+        rows, cols = w.reshape(O, -1), cols.transpose(0, 1, 2, 5, 3, 4)
+    else:
+        rows = w.transpose(0, 2, 3, 1).reshape(O, -1)
+    y = matmul(cols.reshape(-1, KH * KW * C), rows.T)  # (N OH OW, O)
+    if b is not None:
+        y += b
+    return y.reshape(*cols.shape[:3], O).transpose(0, 3, 1, 2)
 
 
 @in_float32()

@@ -64,17 +64,10 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
     if (1 < n <= FEW or (n == 1 and held)) and x.flags.c_contiguous and y.T.flags.c_contiguous and k % code.LANES == 0:
         rows = offsets((m, k), multiple=code.DOT_COLUMNS).reshape(-1, code.DOT_COLUMNS)
         wide = code.DOT_COLUMNS
-
-        def columns(start: int, stop: int) -> None:
-            code.dots(x, y.T, rows[start:stop], out[:, start * wide : stop * wide])
-
-        def lines(start: int, stop: int) -> None:
-            code.dots(x[start:stop], y.T, rows, out[start:stop])
-
-        if n >= 8 * code.DOT_ROWS:
-            parallel.for_blocks(lines, n, work, blas=False)
-        else:
-            parallel.for_blocks(columns, len(rows), work, blas=False)
+        parallel.for_blocks(
+            lambda start, stop: code.dots(x, y.T, rows[start:stop], out[:, start * wide : stop * wide]),
+            len(rows), work, blas=False,
+        )  # fmt: skip
         return True
     return False
 

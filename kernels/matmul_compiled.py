@@ -77,18 +77,19 @@ def dots(x: np.ndarray, y: np.ndarray, rows: np.ndarray, out: np.ndarray) -> Non
     """
     (M, K), N = x.shape, out.shape[1]
     tall, wide = -(-M // DOT_ROWS), len(rows)
+    chunk = CHUNK if tall > 1 else K  # long rows are read faster, but only where they are read once
     sums = np.zeros((tall, wide, DOTS), np.float32)
-    panel = aligned(np.zeros(tall * DOT_ROWS * CHUNK + LANES, np.float32))
-    for start in range(0, K, CHUNK):
-        vectors = min(CHUNK, K - start) // LANES
+    panel = aligned(np.zeros(tall * DOT_ROWS * chunk + LANES, np.float32))
+    for start in range(0, K, chunk):
+        vectors = min(chunk, K - start) // LANES
         for m in range(M):
-            to = panel.ctypes.data + 4 * (m // DOT_ROWS * DOT_ROWS * CHUNK + m % DOT_ROWS * LANES)
+            to = panel.ctypes.data + 4 * (m // DOT_ROWS * DOT_ROWS * chunk + m % DOT_ROWS * LANES)
             for v in range(vectors):
                 copy_vector(to + 4 * v * DOT_ROWS * LANES, x.ctypes.data + 4 * (m * K + start + v * LANES))
         for n in range(wide):
             for m in range(tall):
                 dot_tile(
-                    sums.ctypes.data + 4 * (m * wide + n) * DOTS, panel.ctypes.data + 4 * m * DOT_ROWS * CHUNK,
+                    sums.ctypes.data + 4 * (m * wide + n) * DOTS, panel.ctypes.data + 4 * m * DOT_ROWS * chunk,
                     y.ctypes.data + 4 * start, rows.ctypes.data + 8 * n * DOT_COLUMNS, vectors,
                 )  # fmt: skip
     for m in range(M):

@@ -25,7 +25,7 @@ from . import compiled
 from .conv import chunks
 from .half import in_float32
 from .memory import empty_like
-from .parallel import for_blocks
+from .parallel import BYTES, for_blocks
 from .relu import SMALL
 
 Array = np.ndarray
@@ -53,7 +53,12 @@ def batch_moments(x: Array) -> tuple[Array, Array]:
 @in_float32()
 def channel_affine(x: Array, w: Array, b: Array) -> Array:
     """y = w x + b with w and b (C,): batch norm by a mean and variance that are known before."""
-    return _scale_and_shift(x, np.zeros_like(w), w, b)
+    if x.size >= SMALL:
+        return _scale_and_shift(x, np.zeros_like(w), w, b)
+    per_channel = -1, *(1,) * (x.ndim - 2)
+    y = x * w.astype(x.dtype, copy=False).reshape(per_channel)
+    y += b.astype(x.dtype, copy=False).reshape(per_channel)
+    return y
 
 
 @in_float32()
@@ -131,7 +136,7 @@ def _run(step: Callable[..., None], arrays: list[Array], *others: Array | float,
             step(*(a[piece] for a in arrays), *others, *[sums] * summed)
         return sums
 
-    total = functools.reduce(np.add, for_blocks(run, n, blas=False) if x.size >= SMALL else [run(0, n)])
+    total = functools.reduce(np.add, for_blocks(run, n, sum(a.nbytes for a in arrays) / BYTES, blas=False))
     return total.reshape(2, wide, C).sum(axis=1) if wide > 1 else total
 
 

@@ -17,7 +17,7 @@ from .tile import widest_vectors
 
 Array = np.ndarray
 _compile: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
-ZERO = np.float32(0)
+ZERO: Any = np.float32(0)
 
 
 @njit(**_compile)

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import compiled
 from .memory import empty_like
-from .parallel import for_blocks
+from .parallel import BYTES, for_blocks
 
 BLOCK = 2**15  # elements: the memory that a pass touches stays in the cache
 SMALL = 2**16  # below this many elements one thread is faster
@@ -32,11 +32,11 @@ def relu(x: np.ndarray) -> np.ndarray:
     y = empty_like(x)
     into = flat(y)
     assert into is not None
-    code = compiled.load("relu_compiled") if x.dtype == np.float32 else None
+    code, work = compiled.load("relu_compiled") if x.dtype == np.float32 else None, 2 * x.nbytes / BYTES
     if code:
-        for_blocks(lambda start, stop: code.relu(run[start:stop], into[start:stop]), x.size, blas=False)
+        for_blocks(lambda start, stop: code.relu(run[start:stop], into[start:stop]), x.size, work, blas=False)
     else:
-        for_blocks(lambda start, stop: np.maximum(run[start:stop], 0, out=into[start:stop]), x.size, blas=False)
+        for_blocks(lambda start, stop: np.maximum(run[start:stop], 0, out=into[start:stop]), x.size, work, blas=False)
     return y
 
 
@@ -67,5 +67,5 @@ def relu_grad(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
             bits = into[block].view(f"i{dy.itemsize}")
             np.multiply(flat_dy[block].view(bits.dtype), flat_y[block] > 0, out=bits)
 
-    for_blocks(run, dy.size, blas=False)
+    for_blocks(run, dy.size, 3 * dy.nbytes / BYTES, blas=False)
     return dx

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from tinygrad_mnist.kernels import compiled, conv_direct, conv_taps, fused, parallel, winograd
+from tinygrad_mnist.kernels import compiled, conv, conv_direct, conv_taps, fused, parallel, winograd
 
 from tinygrad_mnist import kernels
 
@@ -48,8 +48,9 @@ def path(request, monkeypatch):
     """Patches, compiled loops, and a product for each tap of the kernel, however few the weights."""
     before = compiled.use_compiled(request.param == "compiled")
     if request.param == "taps":
-        monkeypatch.setattr(conv_taps, "WEIGHTS", 0)
+        monkeypatch.setattr(conv_taps, "WEIGHTS", 1e-9)
         monkeypatch.setattr(conv_taps, "FEWEST", 0)
+        monkeypatch.setattr(conv, "FEW", 0)
     yield request.param
     compiled.use_compiled(before)
 
@@ -245,20 +246,21 @@ def test_nan_and_inf_reach_only_the_pixels_that_see_them(path):
     np.testing.assert_array_equal(np.isnan(y), seen)
 
 
-def test_many_weights_and_few_pixels_go_by_taps(monkeypatch):
+def test_many_weights_and_few_pixels_go_by_one_product_and_taps(monkeypatch):
     """As NumPy's patches compute them, with weights that lie row-major and channels-last."""
     geometry = (2, 128, 3, 2, 130, (3, 3), (1, 1), (1, 1), (1, 1), 1)
     x, w, b, dy, args = draw(geometry, np.float32)
     y, dx, dw = torch_gradients(x, w, b, dy, args)
     calls = []
-    for name in ("conv2d", "conv2d_input_grad", "conv2d_weight_grad"):
-        kernel = getattr(conv_taps, name)
-        monkeypatch.setattr(conv_taps, name, lambda *a, kernel=kernel: (calls.append(kernel), kernel(*a))[1])
+    for module, name in ((conv, "_one_product"), (conv_taps, "conv2d_input_grad"), (conv_taps, "conv2d_weight_grad")):
+        kernel = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, kernel=kernel: (calls.append(kernel), kernel(*a))[1])
     for lies in (w, LAYOUTS["channels_last"](w)):
         assert_close(kernels.conv2d(x, lies, b, *args), y, w[0].size)
+        assert_close(kernels.conv2d(x, lies, None, *args), y - b[:, None, None], w[0].size)
         assert_close(kernels.conv2d_input_grad(dy, lies, x.shape, *args), dx, w[:, 0].size)
     assert_close(kernels.conv2d_weight_grad(dy, x, w.shape, *args), dw, dy[:, 0].size)
-    assert len(calls) == 5
+    assert len(calls) == 7
     assert not conv_taps.suits((200, *x.shape[1:]), w.shape, *args)
 
 

@@ -9,8 +9,11 @@ from typing import Any
 
 from .. import nn
 from ..nn import functional as F
+from ..nn.container import in_turn
 from ..tensor import Tensor
 from .weights import load_weights
+
+RELU = nn.ReLU()
 
 
 def _conv3x3(in_planes: int, planes: int, stride: int = 1) -> nn.Conv2d:
@@ -30,8 +33,7 @@ class BasicBlock(nn.Module):
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.bn1(self.conv1(x), then="relu")
-        y = self.bn2(self.conv2(y))
+        y = in_turn([self.conv1, self.bn1, self.relu, self.conv2, self.bn2], x)
         shortcut = x if self.downsample is None else self.downsample(x)
         return self.relu(y + shortcut)
 
@@ -73,7 +75,7 @@ class ResNet(nn.Module):
         _channels_last(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.maxpool(self.bn1(self.conv1(x), then="relu"))  # (N, 64, H / 4, W / 4)
+        x = in_turn([self.conv1, self.bn1, RELU, self.maxpool], x)  # (N, 64, H / 4, W / 4)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # (N, 512, H / 32, W / 32)
         return self.fc(self.avgpool(x).flatten(1))
 
@@ -125,7 +127,7 @@ class CifarResNet(nn.Module):
                 nn.init.kaiming_normal_(m.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.bn1(self.conv1(x), then="relu")
+        x = in_turn([self.conv1, self.bn1, RELU], x)
         x = self.layer3(self.layer2(self.layer1(x)))  # (N, 64, 8, 8)
         return self.linear(x.mean((2, 3)))
 

@@ -73,6 +73,19 @@ class _Numbered(Module):
         return module
 
 
+def in_turn(modules: Iterable[Module], input: Any) -> Any:
+    """input through each module in turn, in few passes over memory.
+
+    Conv2d or BatchNorm2d take a ReLU and a MaxPool2d(2) that follow along in their pass, Linear a ReLU, and a Conv2d
+    the BatchNorm2d after it into its weights when that is in eval mode.
+    """
+    modules = list(modules)
+    while modules:
+        steps, input = _first(modules, input)
+        del modules[:steps]
+    return input
+
+
 def _first(modules: list[Any], input: Any) -> tuple[int, Any]:
     """What the first modules that can be done together make of input, and how many they are."""
     first: Any = modules[0]
@@ -85,7 +98,7 @@ def _first(modules: list[Any], input: Any) -> tuple[int, Any]:
                 break
             kinds.append(type(module))
         if kinds[:2] == [Conv2d, BatchNorm2d] and modules[1].num_features == first.out_channels:
-            folded = modules[1].fold_into(first.weight, first.bias)
+            folded = modules[1].fold_into(first.weight, first.bias, input)
             if folded is not None:
                 steps, options = 2, {"folded": folded}
         if kinds[steps : steps + 1] == [ReLU]:
@@ -123,16 +136,8 @@ class Sequential(_Numbered):
             self.add_module(str(name), module)
 
     def forward(self, input: Any) -> Any:
-        """input through each module in turn.
-
-        Conv2d or BatchNorm2d take a ReLU and a MaxPool2d(2) that follow along in their pass over memory, Linear a
-        ReLU, and a Conv2d the BatchNorm2d after it into its weights when that is in eval mode.
-        """
-        modules = list(self)
-        while modules:
-            steps, input = _first(modules, input)
-            del modules[:steps]
-        return input
+        """input through each module in turn: see `in_turn`."""
+        return in_turn(self, input)
 
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):

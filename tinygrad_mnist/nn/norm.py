@@ -7,13 +7,15 @@ from typing import Any, ClassVar
 
 from .. import creation
 from ..autograd import is_grad_enabled
-from ..kernels.kept import kept
+from ..kernels.kept import LARGEST, kept
 from ..tensor import Tensor
 from . import functional as F
 from . import init
 from .functional.norm import scale_and_shift
 from .module import Module
 from .parameter import Parameter
+
+WEIGHTS = 16  # for each number of an image: to see that more of them are unchanged takes longer than normalising
 
 
 class _Norm(Module):
@@ -105,13 +107,15 @@ class _BatchNorm(_Norm):
             self.num_batches_tracked.array[...] += 1
         return y
 
-    def fold_into(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor] | None:
+    def fold_into(self, weight: Tensor, bias: Tensor | None, images: Tensor) -> tuple[Tensor, Tensor] | None:
         """weight (O, C, KH, KW) and bias (O,) of the convolution that does the given one and then this.
 
-        None if mean and variance are those of the batch.
+        None if mean and variance are those of the batch, or the weights so many that a pass over the images is less.
         """
         mean, var = self.running_mean, self.running_var
         if self.training or mean is None or var is None:
+            return None
+        if weight.array.nbytes > LARGEST or weight.array.size > WEIGHTS * images.array.size:
             return None
 
         def fold() -> tuple[Any, Any]:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 
 from ... import ops
+from ...autograd import is_grad_enabled
+from ...kernels.kept import kept
 from ...tensor import Tensor
 from .check import check_dtype, check_then
 
@@ -55,10 +57,20 @@ def batch_norm(
 def scale_and_shift(
     mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """What batch norm by a known mean and variance (C,) multiplies each channel by, and adds."""
-    scale = (var + eps).rsqrt()
-    scale = scale if weight is None else scale * weight
-    return scale, -mean * scale if bias is None else bias - mean * scale
+    """What batch norm by a known mean and variance (C,) multiplies each channel by, and adds.
+
+    On the CPU, where no gradients are wanted, both are kept for the next call.
+    """
+
+    def make() -> tuple[Tensor, Tensor]:
+        scale = (var + eps).rsqrt()
+        scale = scale if weight is None else scale * weight
+        return scale, -mean * scale if bias is None else bias - mean * scale
+
+    if is_grad_enabled() or var.is_cuda:
+        return make()
+    others = (None if t is None else t.array for t in (mean, weight, bias))
+    return kept(make, ("scale and shift", eps), var.array, *others)
 
 
 def layer_norm(
