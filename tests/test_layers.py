@@ -110,7 +110,8 @@ def test_the_map_names_every_part_and_kernel_and_nothing_else() -> None:
     assert {s for s in stems if s.removesuffix("_compiled") not in listed} <= listed
     assert listed <= stems | {"_compiled"}
     files = {Path(name).name for name in re.findall(r"`([\w/]+\.(?:py|cu))`", text)}
-    assert files <= {path.name for part in ("tinygrad_mnist", "kernels", "examples") for path in (ROOT / part).rglob("*")}
+    folders = PACKAGE, ROOT / "kernels", ROOT / "examples", ROOT / "tests"
+    assert files <= {path.name for folder in folders for path in folder.rglob("*")}
 
 
 def test_bare_import_of_kernels_explains() -> None:
