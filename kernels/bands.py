@@ -8,10 +8,10 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .fused import ALL, RELU_POOL
-from .parallel import for_blocks
+from .parallel import for_blocks, for_calls
 
 
 class Band(NamedTuple):
@@ -25,9 +25,7 @@ class Band(NamedTuple):
 
 
 @functools.lru_cache(256)
-def cut(
-    count: int, H: int, k: int, step: int, stride: int = 1, padding: int = 0, dilation: int = 1
-) -> list[Band]:
+def cut(count: int, H: int, k: int, step: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> list[Band]:
     """An image's result in `count` bands, or fewer, of pairs of rows, which pooling and Winograd's tiles take whole."""
     height, reach = H + 2 * padding, dilation * (k - 1) + 1
     OH = (height - reach) // stride + 1
@@ -44,15 +42,15 @@ def cut(
     return bands
 
 
-def for_bands(run: Callable[[slice, Band], None], N: int, bands: list[Band], nanoseconds: float) -> None:
-    """`run(images, band)` for all bands of N images, one block of images or bands a thread; see `for_blocks`."""
+def for_bands(
+    function: Any, arguments: Callable[[slice, Band], tuple[Any, ...]], N: int, bands: list[Band], nanoseconds: float
+) -> None:
+    """The compiled function(*arguments(images, band)) for all bands of N images, shared out among the threads."""
+    if len(bands) > 1:
+        for_calls(function, [arguments(slice(n, n + 1), band) for n in range(N) for band in bands])
+        return
 
     def block(start: int, stop: int) -> None:
-        if len(bands) == 1:
-            run(slice(start, stop), bands[0])
-        else:
-            for i in range(start, stop):
-                n, band = divmod(i, len(bands))
-                run(slice(n, n + 1), bands[band])
+        function(*arguments(slice(start, stop), bands[0]))
 
-    for_blocks(block, N * len(bands), nanoseconds, blas=False)
+    for_blocks(block, N, nanoseconds, blas=False)

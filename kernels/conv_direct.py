@@ -56,33 +56,43 @@ def conv2d(
     taps, run = _taps((KH, KW), C, width * C, dilation)
     y, choice = empty_result(N, O, OH, OW, step)
 
-    def blocks() -> list[np.ndarray]:
+    def tables() -> tuple[list[np.ndarray], np.ndarray]:
         columns = w.reshape(groups, OG, C, -1).transpose(0, 3, 2, 1)  # (G, KH KW, C, O/G)
-        return [in_blocks(group, code.COLUMNS) for group in columns]
+        matrices = [in_blocks(group, code.COLUMNS) for group in columns]
+        bias = np.zeros((groups, matrices[0].shape[0] * code.COLUMNS), np.float32)
+        if b is not None:
+            bias[:, :OG] = b.reshape(groups, OG)
+        return matrices, bias
 
-    matrices = kept(blocks, groups, w) if N <= FEW else blocks()
-    bias = np.zeros((groups, matrices[0].shape[0] * code.COLUMNS), np.float32)
-    if b is not None:
-        bias[:, :OG] = b.reshape(groups, OG)
+    matrices, bias = kept(tables, groups, w, b) if N <= FEW else tables()
 
-    def images(n: slice, band: Band) -> None:
+    def arguments(n: slice, band: Band, g: int = 0) -> tuple[Any, ...]:
+        """What the loop takes for some images of a group, and where that group's results come."""
         frame = band.height, width, band.top, padding[1]
         pixels = offsets((band.size, stride[0] * width * C), (OW, stride[1] * C), multiple=code.MR)
-        y_rows, choice_rows = y[n, band.y], choice[n, band.y]
+        xg, outs = nhwc(x[n, g * C : (g + 1) * C, band.x]), slice(g * OG, (g + 1) * OG)
+        chosen = _room(choice[n, band.y], outs) if step == RELU_POOL else NO_CHOICE
+        return (
+            xg, xg, NO_CHOICE, NONE, frame, pixels, 1, taps, run, matrices[g], bias[g],
+            _room(y[n, band.y], outs), chosen, step, OW, EVERY_PIXEL,
+        )  # fmt: skip
+
+    def in_groups(start: int, stop: int) -> None:
         for g in range(groups):
+            call = arguments(slice(start, stop), whole, g)
+            code.conv(*call)
             outs = slice(g * OG, (g + 1) * OG)
-            part, chosen = _room(y_rows, outs), _room(choice_rows, outs)
-            xg = nhwc(x[n, g * C : (g + 1) * C, band.x])
-            code.conv(
-                xg, xg, NO_CHOICE, NONE, frame, pixels, 1, taps, run, matrices[g], bias[g],
-                part, chosen, step, OW, EVERY_PIXEL,
-            )  # fmt: skip
-            if groups > 1:
-                y_rows[..., outs], choice_rows[..., outs] = part, chosen
+            y[start:stop, ..., outs] = call[RESULT]
+            if step == RELU_POOL:
+                choice[start:stop, ..., outs] = call[RESULT + 1]
 
     work = N * OH * OW * w.size / PRODUCTS
-    bands = cut(pieces(N, work), H, KH, step, stride[0], padding[0], dilation[0])
-    for_bands(images, N, bands, work)
+    bands = cut(1 if groups > 1 else pieces(N, work), H, KH, step, stride[0], padding[0], dilation[0])
+    if groups == 1:
+        for_bands(code.conv, arguments, N, bands, work)
+    else:
+        (whole,) = bands
+        for_blocks(in_groups, N, work, blas=False)
     return Fused(step, y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2), (N, O, OH, OW))
 
 
@@ -245,6 +255,7 @@ def flat_index(pooled: Fused) -> np.ndarray:
     return row * np.int32(pooled.conv_shape[3]) + column
 
 
+RESULT = 11  # the place of y among the arguments of the compiled loop; then comes choice
 EVERY_PIXEL = (0, 1, 0, 1)  # the first row and the step between rows, then the same for columns
 
 

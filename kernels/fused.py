@@ -18,10 +18,11 @@ class Fused(NamedTuple):
 
     step: int
     y: np.ndarray  # (N, O, OH, OW), or pooled
-    choice: np.ndarray  # uint8, of y's shape
+    choice: np.ndarray  # uint8, of y's shape, if there was pooling
     conv_shape: tuple[int, ...]  # of the convolution's own result
 
 
+FLOAT32 = np.dtype(np.float32)  # compared with a dtype several times as fast as the type is
 NO_CHOICE = np.zeros((1, 1, 1, 1), np.uint8)
 ALL = slice(None)
 
@@ -29,15 +30,17 @@ ALL = slice(None)
 def usable(*arrays: np.ndarray) -> bool:
     """Whether the arrays are float32 and not empty, and compiled kernels may be used."""
     for a in arrays:
-        if a.dtype != np.float32 or not a.size:
+        if a.dtype != FLOAT32 or not a.size:
             return False
     return compiled.load("conv_compiled") is not None
 
 
 def empty_result(N: int, O: int, OH: int, OW: int, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Room for y and choice (N, OH, OW, O) of `step` after a convolution."""
-    y = empty((N, OH // 2, OW // 2, O) if step == RELU_POOL else (N, OH, OW, O), np.float32)
-    return y, empty(y.shape if step == RELU_POOL else (N, 1, 1, O), np.uint8)
+    """Room for y (N, OH, OW, O) of `step` after a convolution, and for choice: of y's shape if there is pooling."""
+    if step != RELU_POOL:
+        return empty((N, OH, OW, O), np.float32), NO_CHOICE
+    shape = N, OH // 2, OW // 2, O
+    return empty(shape, np.float32), empty(shape, np.uint8)
 
 
 def nhwc(x: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import compiled, parallel
-from .fused import offsets
+from .fused import FLOAT32, offsets
 from .memory import empty
 
 SMALL = 2**18  # multiplications: above this BLAS takes threads of its own, if it may
@@ -26,7 +26,8 @@ def matmul(x: Array, y: Array) -> Array:
         return _batched(x, y)
     if x.ndim != 2 or y.ndim != 2 or x.size * y.shape[1] <= SMALL:
         return np.matmul(x, y)
-    out = empty((x.shape[0], y.shape[1]), np.result_type(x, y))
+    dtype = x.dtype if x.dtype == y.dtype else np.result_type(x, y)
+    out = empty((x.shape[0], y.shape[1]), dtype)
     passes = (x.nbytes + y.nbytes) / (2 * parallel.BYTES)  # reading alone is twice as fast
     work = max(x.size * y.shape[1] / parallel.PRODUCTS, passes)
     if not _compiled(x, y, out, work):
@@ -46,7 +47,7 @@ def _batched(x: Array, y: Array) -> Array:
 
 def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
     """Whether the compiled loops were the right ones, and did it."""
-    fits = x.dtype == y.dtype == np.float32 and all(a.flags.aligned and a.flags.writeable for a in (x, y))
+    fits = x.dtype == y.dtype == FLOAT32 and all(a.flags.aligned and a.flags.writeable for a in (x, y))
     code = compiled.load("matmul_compiled") if fits else None
     if code is None:
         return False
@@ -59,15 +60,21 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
             -(-m // code.COLUMNS), work, blas=False,
         )  # fmt: skip
         return True
-    # BLAS is faster with one row, unless it must be held for that alone.
-    held = work < parallel.SMALL and parallel.get_num_threads() > 1
-    if (1 < n <= FEW or (n == 1 and held)) and x.flags.c_contiguous and y.T.flags.c_contiguous and k % code.LANES == 0:
+    # With one row BLAS is as fast, and needs no holding where there is one thread.
+    if (1 < n <= FEW or (n == 1 and parallel.get_num_threads() > 1)) and (
+        x.flags.c_contiguous and y.T.flags.c_contiguous and k % code.LANES == 0
+    ):
         rows = offsets((m, k), multiple=code.DOT_COLUMNS).reshape(-1, code.DOT_COLUMNS)
         wide = code.DOT_COLUMNS
-        parallel.for_blocks(
-            lambda start, stop: code.dots(x, y.T, rows[start:stop], out[:, start * wide : stop * wide]),
-            len(rows), work, blas=False,
-        )  # fmt: skip
+
+        def columns(start: int, stop: int) -> tuple[Array, ...]:
+            return x, y.T, rows[start:stop], out[:, start * wide : stop * wide]
+
+        if n == 1:
+            parts = parallel.edges(len(rows), parallel.pieces(1, work))
+            parallel.for_calls(code.dots, [columns(*part) for part in parts])
+        else:
+            parallel.for_blocks(lambda start, stop: code.dots(*columns(start, stop)), len(rows), work, blas=False)
         return True
     return False
 

@@ -17,6 +17,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from . import team
+
 T = TypeVar("T")
 
 # What one thread does in a nanosecond, roughly, to tell work that is worth sharing from work that is not.
@@ -84,7 +86,25 @@ class _Workers:
             task.run()
             del task  # nothing of it is kept until the next one comes
 
+    def put(self, tasks: list[_Task]) -> None:
+        """Wake a thread for each of the tasks."""
+        self.start()
+        self.step_aside()
+        for task in tasks:
+            self.tasks.put(task)
+
+    @functools.cached_property
+    def team(self) -> team.Team:
+        """The same threads, where they wait for calls of compiled functions."""
+        return team.Team(self.threads - 1, lambda serve: self.put([_Task(serve)]))
+
+    def come_back(self) -> None:
+        """Have those that wait for compiled calls leave off, since there are tasks."""
+        if "team" in vars(self):
+            self.team.dismiss()
+
     def stop(self) -> None:
+        self.come_back()
         if self.started:
             for _ in range(1, self.threads):
                 self.tasks.put(None)
@@ -179,16 +199,14 @@ def for_blocks(run: Callable[[int, int], T], n: int, nanoseconds: float = SMALL,
     count = min(workers.threads, n)
     if count <= 1 or nanoseconds < SMALL or getattr(workers.inside, "block", False):
         return [run(0, n)]
-    edges = [n * i // count for i in range(count + 1)]
-    workers.start()
-    workers.step_aside()
-    others = [_Task(functools.partial(run, *block)) for block in itertools.pairwise(edges[1:])]
+    own, *blocks = edges(n, count)
+    others = [_Task(functools.partial(run, *block)) for block in blocks]
     with one_blas_thread() if blas else contextlib.nullcontext():
-        for task in others:
-            workers.tasks.put(task)
+        workers.put(others)
+        workers.come_back()
         workers.inside.block = True
         try:
-            first = run(0, edges[1])
+            first = run(*own)
         finally:
             for task in others:
                 task.run()
@@ -198,9 +216,28 @@ def for_blocks(run: Callable[[int, int], T], n: int, nanoseconds: float = SMALL,
     return [first, *(task.result() for task in others)]
 
 
+def edges(n: int, count: int) -> list[tuple[int, int]]:
+    """range(n) cut into `count` blocks, or fewer: where each begins and ends."""
+    count = min(count, n)
+    return list(itertools.pairwise(n * i // count for i in range(count + 1)))
+
+
+def for_calls(function: Any, calls: list[tuple[Any, ...]]) -> None:
+    """function(*call) for each of some calls of a compiled function: one for each thread, as `pieces` counts them.
+
+    `function` has one signature and releases Python's lock. Handing over costs a tenth of what it does in `for_blocks`,
+    whose threads have to be woken and then run Python: see `team.py`.
+    """
+    if len(calls) == 1 or _workers.threads == 1 or getattr(_workers.inside, "block", False):
+        for call in calls:
+            function(*call)
+    else:
+        _workers.team.run(function, calls)
+
+
 def pieces(n: int, nanoseconds: float) -> int:
-    """How many pieces each of n things is cut into, so that `for_blocks` over all pieces has one for each thread."""
-    threads = 1 if nanoseconds < SMALL else _workers.threads
+    """How many pieces each of n things is cut into, so that `for_calls` over all pieces has one for each thread."""
+    threads = 1 if nanoseconds < team.SMALL else _workers.threads
     return -(-threads // max(n, 1))
 
 

@@ -47,23 +47,24 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, padding: Pair, st
     OH, OW = H + 2 * padding[0] - 2, W + 2 * padding[1] - 2
     y, choice = empty_result(N, O, OH, OW, step)
 
-    def kernels() -> np.ndarray:
-        return _kernels(w.transpose(2, 3, 1, 0), tile.COLUMNS)
-
-    u = kept(kernels, "winograd", w) if N <= FEW else kernels()
     columns, channels = O + -O % tile.COLUMNS, C + -C % tile.LANES
-    bias = np.zeros((2, columns), np.float32)
-    if b is not None:
-        bias[0, :O] = b
+
+    def tables() -> tuple[np.ndarray, np.ndarray]:
+        bias = np.zeros((2, columns), np.float32)
+        if b is not None:
+            bias[0, :O] = b
+        return _kernels(w.transpose(2, 3, 1, 0), tile.COLUMNS), bias
+
+    u, bias = kept(tables, "winograd", w, b) if N <= FEW else tables()
     rows = offsets((tile.MR, channels))
 
-    def images(n: slice, band: Band) -> None:
-        frame, *tables = _tiles((band.size, OW), (band.top, padding[1]), channels, columns)
+    def arguments(n: slice, band: Band) -> tuple[Any, ...]:
+        places = _tiles((band.size, OW), (band.top, padding[1]), channels, columns)
         chosen = choice[n, band.y] if step == RELU_POOL else NO_CHOICE
-        code.conv(nhwc(x[n, :, band.x]), frame, *tables, rows, u, bias, y[n, band.y], chosen, step)
+        return nhwc(x[n, :, band.x]), *places, rows, u, bias, y[n, band.y], chosen, step
 
     work = N * OH * OW * u.size / (4 * PRODUCTS)
-    for_bands(images, N, cut(pieces(N, work), H, 3, step, padding=padding[0]), work)
+    for_bands(code.conv, arguments, N, cut(pieces(N, work), H, 3, step, padding=padding[0]), work)
     return Fused(step, y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2), (N, O, OH, OW))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from tinygrad_mnist.kernels import compiled, parallel
+from tinygrad_mnist.kernels import compiled, parallel, team
 
 
 @pytest.fixture(params=[False, True], ids=["numpy", "compiled"])
@@ -19,6 +19,7 @@ def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Each number of worker threads that the kernels must give the same results with, however little work there is."""
     before = parallel.get_num_threads()
     monkeypatch.setattr(parallel, "SMALL", 0)
+    monkeypatch.setattr(team, "SMALL", 0)
     parallel.set_num_threads(request.param)
     yield request.param
     parallel.set_num_threads(before)

@@ -80,32 +80,40 @@ def in_turn(modules: Iterable[Module], input: Any) -> Any:
     the BatchNorm2d after it into its weights when that is in eval mode.
     """
     modules = list(modules)
-    while modules:
-        steps, input = _first(modules, input)
-        del modules[:steps]
+    end = 0
+    while end < len(modules):
+        end, input = _first(modules, end, input)
     return input
 
 
-def _first(modules: list[Any], input: Any) -> tuple[int, Any]:
-    """What the first modules that can be done together make of input, and how many they are."""
-    first: Any = modules[0]
-    steps = 1
+def _first(modules: list[Any], start: int, input: Any) -> tuple[int, Any]:
+    """Where the modules from `start` on that can be done together end, and what they make of input."""
+    first: Any = modules[start]
+    end = start + 1
+    if type(first) not in _TAKES_MORE or _has_hooks(first):
+        return end, first(input)
     options: dict[str, Any] = {}
-    if type(first) in (Conv2d, BatchNorm2d, Linear):
-        kinds: list[type] = []  # up to the first module that has hooks
-        for module in modules[:4]:
-            if module._forward_hooks or module._forward_pre_hooks:
-                break
-            kinds.append(type(module))
-        if kinds[:2] == [Conv2d, BatchNorm2d] and modules[1].num_features == first.out_channels:
-            folded = modules[1].fold_into(first.weight, first.bias, input)
-            if folded is not None:
-                steps, options = 2, {"folded": folded}
-        if kinds[steps : steps + 1] == [ReLU]:
-            steps, options["then"] = steps + 1, "relu"
-            if type(first) is not Linear and kinds[steps : steps + 1] == [MaxPool2d] and _is_plain_2x2(modules[steps]):
-                steps, options["then"] = steps + 1, "relu_pool"
-    return steps, first(input, **options)
+    if type(first) is Conv2d and _comes(BatchNorm2d, modules, end) and modules[end].num_features == first.out_channels:
+        folded = modules[end].fold_into(first.weight, first.bias, input)
+        if folded is not None:
+            end, options["folded"] = end + 1, folded
+    if _comes(ReLU, modules, end):
+        end, options["then"] = end + 1, "relu"
+        if type(first) is not Linear and _comes(MaxPool2d, modules, end) and _is_plain_2x2(modules[end]):
+            end, options["then"] = end + 1, "relu_pool"
+    return end, first(input, **options)
+
+
+_TAKES_MORE = frozenset((Conv2d, BatchNorm2d, Linear))
+
+
+def _comes(kind: type, modules: list[Any], i: int) -> bool:
+    """Whether module i is there, is just of this kind, and nobody listens to it alone."""
+    return i < len(modules) and type(modules[i]) is kind and not _has_hooks(modules[i])
+
+
+def _has_hooks(module: Any) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def _is_plain_2x2(pool: Any) -> bool:

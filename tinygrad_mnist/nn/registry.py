@@ -40,6 +40,8 @@ class Registry:
                 f"cannot assign {type(value).__qualname__} as {what} {name!r} ({kind_name} or None expected)"
             )
         self.__dict__[store][name] = value
+        if store != "_modules":
+            self.__dict__[name] = value  # where it is found several times as fast as by __getattr__
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter under `name`; None reserves the name, as `bias=False` layers do."""
@@ -67,21 +69,21 @@ class Registry:
             return
         if store is not None and store != target:
             del own[store][name]
-        if target != "_buffers":
+        if store != target:
             own.pop(name, None)
         self._register(target, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        own = self.__dict__
-        for store in _STORES:
-            if name in own.get(store, ()):
-                return own[store][name]
+        modules = self.__dict__.get("_modules", ())
+        if name in modules:
+            return modules[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
         for store in _STORES:
             if name in self.__dict__.get(store, ()):
                 del self.__dict__[store][name]
+                self.__dict__.pop(name, None)
                 return
         object.__delattr__(self, name)
 

@@ -25,12 +25,13 @@ def pair(value: Any, name: str, minimum: int = 0) -> Pair:
 
 def check_dtype(input: Tensor, *others: Tensor | None) -> None:
     """Raise unless `input` is floating and all `others` have its dtype."""
-    if input.dtype.kind != "f":
+    dtype = input.array.dtype
+    if dtype.kind != "f":
         images = input.dtype == "uint8"
         hint = "scale images with transforms.ToTensor() or x.float() / 255" if images else "use x.float()"
         raise RuntimeError(f"expected a floating-point input, got {input.dtype} {tuple(input.shape)}; {hint}")
     for other in others:
-        if other is not None and other.dtype != input.dtype:
+        if other is not None and other.array.dtype != dtype:
             raise RuntimeError(
                 f"expected input and parameters of one dtype, got input {input.dtype} and parameters {other.dtype}; "
                 f"use x.to(dtypes.{other.dtype}) or model.to(dtypes.{input.dtype})"
@@ -48,7 +49,7 @@ def check_then(then: str | None, size: tuple[int, ...]) -> None:
 def as_images(input: Tensor, *others: Tensor | None) -> Any:
     """input (N, C, H, W) or (C, H, W) as (N, C, H, W), its dtype checked."""
     check_dtype(input, *others)
-    if input.ndim == 4:
+    if input.array.ndim == 4:
         return input
     if input.ndim == 3:
         return input.unsqueeze(0)

@@ -65,11 +65,13 @@ def conv2d(
     shapes = input.array.shape, weight.array.shape, None if bias is None else bias.array.shape
     where: Any = [tuple(v) if isinstance(v, list) else v for v in (stride, padding, dilation)]
     extra, geometry = _conv2d_geometry(*shapes, *where, groups, then)
-    if extra != (0, 0):
+    if extra is not None:
         x = pad(x, (0, extra[1], 0, extra[0]))
     if then is None:
-        return like_input(ops.conv2d(x, weight, bias, *geometry), input)
-    return like_input(ops.conv2d_relu(x, weight, bias, *geometry, then == "relu_pool"), input)
+        y = ops.conv2d(x, weight, bias, *geometry)
+    else:
+        y = ops.conv2d_relu(x, weight, bias, *geometry, then == "relu_pool")
+    return y if x is input else like_input(y, input)
 
 
 @functools.lru_cache(256, typed=True)
@@ -82,8 +84,8 @@ def _conv2d_geometry(
     dilation: int | Pair,
     groups: int,
     then: str | None,
-) -> tuple[Pair, tuple[Pair, Pair, Pair, int]]:
-    """Rows and columns that are missing at the end; stride, padding, dilation and groups. Raises if they do not fit."""
+) -> tuple[Pair | None, tuple[Pair, Pair, Pair, int]]:
+    """Rows and columns missing at the end, if any; stride, padding, dilation and groups. Raises if they do not fit."""
     steps, dilations = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
     _check_weight(w_shape, b_shape, groups, w_shape[0] if w_shape else 0)
     _, CG, *kernel = w_shape
@@ -102,7 +104,7 @@ def _conv2d_geometry(
         )
     if then is not None:
         check_then(then, ((padded[0] - reach[0]) // steps[0] + 1, (padded[1] - reach[1]) // steps[1] + 1))
-    return extra, (steps, before, dilations, groups)
+    return extra if any(extra) else None, (steps, before, dilations, groups)
 
 
 def conv_transpose2d(

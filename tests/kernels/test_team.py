@@ -1,0 +1,185 @@
+"""Calls of compiled functions that other threads take over, in compiled code."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from numba import float64, int64, njit, void
+from tinygrad_mnist.kernels import compiled, parallel
+from tinygrad_mnist.kernels.team import Team
+
+
+@njit(void(float64[::1], float64, int64), nogil=True)
+def add(to, number, times):
+    for _ in range(times):
+        to[0] += number
+
+
+@njit(void(int64[::1], int64), nogil=True)
+def refuse_negative(seen, number):
+    if number < 0:
+        raise ValueError("negative")
+    seen[number] += 1
+
+
+class Threads:
+    """What a Team needs: `call_in` starts a thread for each function."""
+
+    def __init__(self):
+        self.started = []
+
+    def __call__(self, function):
+        self.started.append(threading.Thread(target=function, daemon=True))
+        self.started[-1].start()
+
+    def join(self):
+        for thread in self.started:
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+def threads_started():
+    threads = Threads()
+    yield threads
+    threads.join()
+
+
+def wait_for(team, state):
+    """Until all slots are in a state."""
+    end = time.monotonic() + 30
+    while (team.slots[:, team.code.STATE] != state).any():
+        assert time.monotonic() < end
+        time.sleep(0)
+
+
+@pytest.fixture
+def stay(monkeypatch):
+    """Threads wait at their slots until they are dismissed, in the order in which a slow test machine runs them."""
+    code = compiled.load("team_compiled")
+    monkeypatch.setattr(code, "serve", staying(code))
+    return code
+
+
+def staying(code):
+    def serve(slot):
+        while True:
+            code_serve(slot)
+            if slot[code.LEAVE]:
+                return
+            slot[code.STATE] = code.CALLED
+
+    code_serve = code.serve
+    return serve
+
+
+@pytest.mark.parametrize("others", [1, 2])
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_every_call_is_made_once(others, n, threads_started):
+    team = Team(others, threads_started)
+    for _ in range(20):
+        sums = [np.zeros(1) for _ in range(n)]
+        team.run(add, [(to, float(i + 1), 1000) for i, to in enumerate(sums)])
+        assert [to[0] for to in sums] == [1000.0 * (i + 1) for i in range(n)]
+    team.dismiss()
+
+
+def test_a_thread_that_waits_takes_over_a_call(stay, threads_started):
+    team = Team(1, threads_started)
+    team.run(add, [(np.zeros(1), 1.0, 1)] * 2)  # nobody is there: a thread is called in
+    assert len(threads_started.started) == 1
+    wait_for(team, stay.FREE)
+    own, other, seen = np.zeros(1), np.zeros(1), []
+
+    def watch():
+        while not other[0]:
+            time.sleep(0)
+        seen.append(own[0])
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    team.run(add, [(own, 1.0, 10**9), (other, 1.0, 1)])
+    watcher.join(30)
+    assert seen == [0]  # the other call ended before the own one did
+    assert own[0] == 10**9
+    assert len(threads_started.started) == 1
+    team.dismiss()
+
+
+def test_a_thread_does_not_wait_for_long(threads_started):
+    team = Team(1, threads_started)
+    for _ in range(2):
+        team.run(add, [(np.zeros(1), 1.0, 1)] * 2)
+        wait_for(team, team.code.AWAY)
+    assert len(threads_started.started) == 2
+
+
+def test_threads_that_are_dismissed_leave_at_once(stay, threads_started):
+    team = Team(2, threads_started)
+    team.run(add, [(np.zeros(1), 1.0, 1)] * 3)
+    wait_for(team, stay.FREE)
+    team.dismiss()
+    wait_for(team, stay.AWAY)
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_what_a_call_raises_is_raised_after_all_have_ended(bad, waiting, stay, threads_started):
+    team = Team(1, threads_started)
+    if waiting:
+        team.run(add, [(np.zeros(1), 1.0, 1)] * 2)
+        wait_for(team, stay.FREE)
+    seen = np.zeros(3, np.int64)
+    with pytest.raises(ValueError, match="negative"):
+        team.run(refuse_negative, [(seen, -1 if i == bad else i) for i in range(3)])
+    seen[:] = 0
+    team.run(refuse_negative, [(seen, i) for i in range(3)])  # and nothing of it is left
+    assert seen.tolist() == [1, 1, 1]
+    team.dismiss()
+
+
+def test_two_threads_of_the_user_do_not_get_in_each_others_way(threads_started):
+    team = Team(1, threads_started)
+    errors = []
+
+    def use(number):
+        for _ in range(200):
+            sums = np.zeros(1), np.zeros(1)
+            team.run(add, [(to, number, 100) for to in sums])
+            if [to[0] for to in sums] != [100 * number] * 2:
+                errors.append(sums)
+
+    users = [threading.Thread(target=use, args=(float(number),)) for number in (1, 2, 3)]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join(60)
+    team.dismiss()
+    assert not errors
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_for_calls(threads, inside):
+    sums = [np.zeros(1) for _ in range(threads)]
+
+    def run(start, stop):
+        parallel.for_calls(add, [(to, 1.0, 10) for to in sums])
+
+    for _ in range(3):
+        if inside:
+            parallel.for_blocks(run, 1)
+        else:
+            run(0, 1)
+    assert [to[0] for to in sums] == [30.0] * threads
+
+
+def test_threads_come_back_for_blocks():
+    """A thread that waits for compiled calls leaves off when there is a block of Python."""
+    before = parallel.get_num_threads()
+    parallel.set_num_threads(2)
+    both_inside = threading.Barrier(2, timeout=30)
+    for _ in range(3):
+        parallel.for_calls(add, [(np.zeros(1), 1.0, 1)] * 2)
+        parallel.for_blocks(lambda start, stop: both_inside.wait(), 2)
+    parallel.set_num_threads(before)
