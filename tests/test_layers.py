@@ -1,6 +1,7 @@
 """Who may import whom: the layers of docs/architecture.md, read from the sources."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -28,6 +29,7 @@ LAYERS: list[tuple[bool, set[str]]] = [
     (False, {"models", "training", "finetune"}),
     (False, {"pretraining"}),
 ]
+TITLES = "The parts, lowest first", "The kernels"  # of the tables in docs/architecture.md
 PUBLIC = {"__init__", "__main__"}  # the package itself, which shows all of them
 
 
@@ -96,6 +98,20 @@ def test_every_package_is_installed() -> None:
 def test_modules_are_short() -> None:
     long = {str(p.relative_to(ROOT)): n for _, _, p in sources() if (n := len(p.read_text().splitlines())) > 300}
     assert not long
+
+
+def test_the_map_names_every_part_and_kernel_and_nothing_else() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table, kernels = (text.partition(f"\n## {title}\n")[2].partition("\n## ")[0] for title in TITLES)
+    first_column = "".join(re.findall(r"^\|([^|]*)\|", table, re.M))
+    assert set(re.findall(r"`(\w+)/?`", first_column)) == set.union(*(parts for _, parts in LAYERS))
+    stems = {p.stem for p in (ROOT / "kernels").glob("*.py")} - {"__init__"}
+    listed = set(re.findall(r"`(\w+)`", kernels))
+    assert {s for s in stems if s.removesuffix("_compiled") not in listed} <= listed
+    assert listed <= stems | {"_compiled"}
+    files = {Path(name).name for name in re.findall(r"`([\w/]+\.(?:py|cu))`", text)}
+    folders = PACKAGE, ROOT / "kernels", ROOT / "examples", ROOT / "tests"
+    assert files <= {path.name for folder in folders for path in folder.rglob("*")}
 
 
 def test_bare_import_of_kernels_explains() -> None:
