@@ -87,6 +87,25 @@ def test_batch_norm_layer_over_several_batches(kind, shape, momentum, track, dev
         close(ours.state_dict()[name], tensor, 1e-5)
 
 
+def test_batch_norm_in_eval_mode_without_gradients_follows_every_change(device, rng):
+    layer, x = nn.BatchNorm2d(3, device=device).eval(), tg.tensor(rng.normal(size=(2, 3, 4, 4)), device=device).float()
+
+    def agrees():
+        *tensors, _ = (t.cpu().numpy() for t in layer.state_dict().values())
+        weight, bias, mean, var = (torch.tensor(t) for t in tensors)
+        for _ in range(2):
+            with tg.no_grad():
+                y = layer(x)
+            close(y, TF.batch_norm(torch.tensor(x.cpu().numpy()), mean, var, weight, bias, eps=layer.eps), 1e-5)
+
+    agrees()
+    for tensor in [*layer.parameters(), *layer.buffers()]:
+        tensor.array[...] += 1
+        agrees()
+    layer.eps = 0.5
+    agrees()
+
+
 def test_batch_norm_sums_in_float32_stay_accurate(device, rng):
     x = (1000 + rng.normal(size=(64, 2, 28, 28))).astype(np.float32)
     y = F.batch_norm(tg.tensor(x, device=device), None, None, training=True)
