@@ -9,9 +9,13 @@ Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
 WORDS_32 = 8  # in a block
+
+_made = threading.local()  # .generator is set to what is wanted, which is quicker than to make one
 
 
 def blocks_for(words: int) -> int:
@@ -21,9 +25,15 @@ def blocks_for(words: int) -> int:
 
 def words64(key: int, block: int, blocks: int) -> np.ndarray:
     """The uint64 words (blocks, 4) of `blocks` blocks of the stream `key`, from `block` on."""
-    counter = np.array([block, 0, 0, 0], np.uint64)  # NumPy counts up by one before each block
-    generator = np.random.Philox(counter=counter, key=np.array([key, 0], np.uint64))
-    return generator.random_raw(4 * blocks).reshape(blocks, 4)
+    if not hasattr(_made, "generator"):
+        _made.generator = np.random.Philox(0)
+    numbers = np.array([[block, 0, 0, 0], [key, 0, 0, 0], [0, 0, 0, 0]], np.uint64)
+    _made.generator.state = {
+        "bit_generator": "Philox",
+        "state": {"counter": numbers[0], "key": numbers[1, :2]},  # NumPy counts up by one before each block
+        "buffer": numbers[2], "buffer_pos": 4, "has_uint32": 0, "uinteger": 0,
+    }  # fmt: skip
+    return _made.generator.random_raw(4 * blocks).reshape(blocks, 4)
 
 
 def words32(key: int, block: int, n: int) -> np.ndarray:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import memory
+
 Array = np.ndarray
 
 
@@ -24,7 +26,7 @@ def look_up_rows(x: Array, index: Array | None, table: Array) -> Array:
     """y (n, C, H, W) in the dtype of `table`; all rows of x in order if `index` is None."""
     images = x if index is None else x[index]
     N, H, W, C = images.shape
-    y = np.empty((N, C, H, W), table.dtype)
+    y = memory.empty((N, C, H, W), table.dtype)
     for c in range(C):
         np.take(table[c], images[..., c], out=y[:, c], mode="wrap")  # every value has an entry; no mode looks less
     return y

@@ -26,7 +26,6 @@ class Generator:
 
     def __init__(self, device: Device = "cpu"):
         self.device = backend.device(device or "cpu")
-        self._numpy = np.random.Generator(np.random.PCG64())
         self.manual_seed(67280421310721)  # PyTorch's seed of a new generator
 
     def manual_seed(self, seed: int) -> Generator:
@@ -35,8 +34,15 @@ class Generator:
             raise ValueError(f"manual_seed: expected an integer of at most 64 bits, got {seed}")
         self._seed = int(seed) % 2**64
         self._block = 0  # the first of the counter-based stream that was not taken
-        self._numpy = np.random.Generator(np.random.PCG64(self._seed))
+        self._made: np.random.Generator | None = None
         return self
+
+    @property
+    def _numpy(self) -> np.random.Generator:
+        """What draws the numbers, made when the first one is wanted: a batch often takes none from its seed."""
+        if self._made is None:
+            self._made = np.random.Generator(np.random.PCG64(self._seed))
+        return self._made
 
     def seed(self) -> int:
         """Start again from a seed of the operating system's choice; returns it."""
@@ -64,12 +70,12 @@ class Generator:
     @contextlib.contextmanager
     def seeded(self, seed: int) -> Iterator[None]:
         """Inside, draw from `seed`; afterwards, go on as if nothing had been drawn. Cheaper than `get_state`."""
-        before = self._seed, self._block, self._numpy
+        before = self._seed, self._block, self._made
         self.manual_seed(seed)
         try:
             yield
         finally:
-            self._seed, self._block, self._numpy = before
+            self._seed, self._block, self._made = before
 
     def take(self, blocks: int) -> tuple[int, int]:
         """The key of this generator's counter-based stream (its seed), and the first of `blocks` blocks of it that

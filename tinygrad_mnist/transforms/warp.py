@@ -99,11 +99,11 @@ class RandomAffine(RandomTransform):
 
     def ranges(self, H: int, W: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The least and the most of what is drawn for images of size H, W, and their centre: see `random_maps`."""
-        most = np.array(self.translate or (0, 0)) * (W, H)
+        (across, down), scale = self.translate or (0, 0), self.scale or (1, 1)
         low_x, high_x, low_y, high_y = (*(self.shear or (0, 0)), 0, 0)[:4]
-        low = np.array([self.degrees[0], *-most, (self.scale or (1, 1))[0], low_x, low_y])
-        high = np.array([self.degrees[1], *most, (self.scale or (1, 1))[1], high_x, high_y])
-        return low, high, np.array((W / 2, H / 2) if self.center is None else self.center)
+        low = np.array([self.degrees[0], -across * W, -down * H, scale[0], low_x, low_y], np.float64)
+        high = np.array([self.degrees[1], across * W, down * H, scale[1], high_x, high_y], np.float64)
+        return low, high, np.array((W / 2, H / 2) if self.center is None else self.center, np.float64)
 
     def apply(self, x: Any) -> Any:
         N, _, H, W = x.shape
