@@ -33,6 +33,8 @@ def test_the_default_generator():
     first = tg.rand(3)
     tg.set_rng_state(state)
     assert tg.equal(tg.rand(3), first)
+    tg.cuda.manual_seed_all(5)
+    assert tg.equal(tg.rand(3), first)
     assert tg.seed() == tg.initial_seed() != 5
 
 

@@ -202,10 +202,9 @@ def _as_array(value: Any, path: str) -> np.ndarray:
     """The tensor or array `value` in the memory order and byte order that the format has."""
     array = value.detach().cpu().numpy() if hasattr(value, "detach") else value
     if type(array) not in (np.ndarray, np.memmap):
-        raise TypeError(
-            f"save: cannot store the {type(value).__qualname__} {_at(path)}; "
-            "use tensors, numbers, strings, bools, None, and dicts, lists and tuples of them"
-        )
+        usable = "tensors, numbers, strings, bools, None, and dicts, lists and tuples of them"
+        advice = "save its state_dict()" if hasattr(value, "state_dict") else f"use {usable}"
+        raise TypeError(f"save: cannot store the {type(value).__qualname__} {_at(path)}; {advice}")
     native = array.dtype.newbyteorder("=")
     if native not in DTYPES.values():
         raise TypeError(f"save: cannot store the {array.dtype} array {_at(path)}; use floats, integers or bools")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from . import backend
+from . import backend, random
 from .backend import OutOfMemoryError as OutOfMemoryError
 
 
@@ -33,6 +33,14 @@ def get_device_name(device: int | None = None) -> str:
     """What the GPU calls itself, like 'NVIDIA H100 80GB HBM3'. Raises BackendError without one."""
     runtime = backend.get("cuda").xp.cuda.runtime
     return runtime.getDeviceProperties(current_device() if device is None else device)["name"].decode()
+
+
+def manual_seed(seed: int) -> None:
+    """As `tg.manual_seed`: there is one default generator, and GPU and CPU draw the same numbers from it."""
+    random.manual_seed(seed)
+
+
+manual_seed_all = manual_seed
 
 
 def synchronize() -> None:
