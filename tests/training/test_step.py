@@ -52,10 +52,11 @@ def test_evaluate_weighs_batches_by_their_size(rng: np.random.Generator, device:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_evaluate_is_in_eval_mode_and_puts_the_mode_back(training: bool) -> None:
-    model = nn.Sequential(nn.Dropout(0.9), nn.Linear(4, 3)).train(training)
+    model = nn.Sequential(nn.Dropout(0.9), nn.Linear(4, 3), nn.BatchNorm1d(3)).train(training)
+    model[2].eval()  # as for a norm whose statistics must not move
     batch = tg.ones(2, 4), tg.zeros(2, dtype=tg.int64)
     assert evaluate(model, [batch]) == evaluate(model, [batch])
-    assert model.training is training
+    assert [module.training for module in model.modules()] == [training, training, training, False]
 
 
 def test_evaluate_puts_the_mode_back_after_an_error() -> None:

@@ -93,7 +93,8 @@ def mean_over(
     model: Module, loader: Iterable[tuple[Tensor, Tensor]], loss_fn: Loss, accuracy: bool = True
 ) -> RunningMean:
     """What `evaluate` reports, as a RunningMean; without `accuracy` the loss alone."""
-    device, was_training, mean = _device(model), model.training, RunningMean()
+    device, mean = _device(model), RunningMean()
+    were_training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         with no_grad():
@@ -101,7 +102,8 @@ def mean_over(
                 outputs = model(inputs.to(device))
                 mean.add(loss_fn(outputs, targets.to(device)), outputs if accuracy else None, targets)
     finally:
-        model.train(was_training)
+        for module in were_training:  # not model.train(): some of its modules may have been in eval mode
+            module.training = True
     mean.read()
     return mean
 
