@@ -1,6 +1,10 @@
 """How the cost of a training step grows: `python -m benchmarks.plot scaling.json docs/scaling.svg`.
 
-The JSON file is what `python -m benchmarks scaling --threads 1 2 --json scaling.json` wrote.
+The JSON files are what these commands write; the fourth panel needs only the largest batch on one thread:
+
+    python -m benchmarks scaling --threads 2 --json two.json
+    python -m benchmarks scaling --threads 1 --batch 512 --only "batch 512" --json one.json
+    python -m benchmarks.plot two.json one.json docs/scaling.svg
 """
 
 from __future__ import annotations
@@ -94,12 +98,15 @@ def _panel(axis: Any, found: dict[str, list[Point]], label: str, logarithmic: bo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.plot", description=__doc__)
-    parser.add_argument("json", type=Path)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.plot", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("json", type=Path, nargs="+")
     parser.add_argument("image", type=new_file, help="an SVG or PNG file")
     args = parser.parse_args()
     with tidy_exit(parser):
-        draw(json.loads(args.json.read_text()), args.image)
+        reports = [json.loads(path.read_text()) for path in args.json]
+        draw({**reports[0], "rows": [row for report in reports for row in report["rows"]]}, args.image)
 
 
 if __name__ == "__main__":

@@ -21,12 +21,15 @@ def test_lines_are_milliseconds_an_image_in_order() -> None:
     assert by_threads["eager"] == [(1, [1, 2, 3]), (1, [1, 2, 3]), (2, [1, 2, 3]), (2, [1, 2, 3])]
 
 
-def test_plot(monkeypatch, tmp_path) -> None:
-    source, image = tmp_path / "rows.json", tmp_path / "scaling.svg"
-    source.write_text(json.dumps({"environment": {"cpu": "abacus"}, "rows": rows()}))
-    monkeypatch.setattr(sys, "argv", ["plot", str(source), str(image)])
+def test_plot_of_several_files(monkeypatch, tmp_path) -> None:
+    files, image = [tmp_path / f"{threads}.json" for threads in (1, 2)], tmp_path / "scaling.svg"
+    for threads, file in enumerate(files, 1):
+        chosen = [row for row in rows() if row["threads"] == threads]
+        file.write_text(json.dumps({"environment": {"cpu": "abacus"}, "rows": chosen}))
+    monkeypatch.setattr(sys, "argv", ["plot", *map(str, files), str(image)])
     plot.main()
-    assert image.read_text().count("<g id=\"axes_") == 4
+    assert image.read_text().count('<g id="axes_') == 4
+    assert "2 threads unless said, abacus" in image.read_text()
 
 
 def test_plot_without_rows(tmp_path) -> None:
