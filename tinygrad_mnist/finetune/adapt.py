@@ -7,6 +7,7 @@ from typing import Any
 
 from ..autograd import no_grad
 from ..nn import Conv2d, Linear, Module, Parameter
+from ..nn.module import in_eval_mode
 from ..ops import cat
 from ..tensor import Tensor
 from ..utils.data import TensorDataset
@@ -75,18 +76,13 @@ def cached_features(model: Module, head: Module, loader: Iterable[tuple[Tensor, 
     device = next(model.parameters()).device
     features: list[Any] = []
     targets: list[Any] = []
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with no_grad(), head.register_forward_pre_hook(lambda _, args: features.append(args[0])):
-            for x, y in loader:
-                model(x.to(device))
-                targets.append(y.to(device))
-                if len(features) != len(targets):
-                    raise RuntimeError("cached_features: the model must call the head exactly once for a batch")
-    finally:
-        for module, training in modes:
-            module.training = training
+    keep = head.register_forward_pre_hook(lambda _, args: features.append(args[0]))
+    with in_eval_mode(model), no_grad(), keep:
+        for x, y in loader:
+            model(x.to(device))
+            targets.append(y.to(device))
+            if len(features) != len(targets):
+                raise RuntimeError("cached_features: the model must call the head exactly once for a batch")
     if not targets:
         raise ValueError("cached_features: the loader gave no images")
     return TensorDataset(cat(features), cat(targets))

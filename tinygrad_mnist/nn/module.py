@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -193,6 +194,18 @@ class Module(Registry):
         extra = self.extra_repr()
         children = [f"({name}): {child!r}" for name, child in self._modules.items()]
         return f"{type(self).__name__}({layout(extra, children)})"
+
+
+@contextlib.contextmanager
+def in_eval_mode(model: Module) -> Iterator[None]:
+    """Evaluation mode inside; after it each module has its own mode again (some may have been in eval mode alone)."""
+    were_training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in were_training:
+            module.training = True
 
 
 def layout(extra: str, children: list[str]) -> str:

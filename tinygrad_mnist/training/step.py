@@ -11,6 +11,7 @@ from ..autograd import no_grad
 from ..backend import OutOfMemoryError
 from ..nn import Module
 from ..nn import functional as F
+from ..nn.module import in_eval_mode
 from ..nn.utils import clip_grad_norm_
 from ..tensor import Tensor
 
@@ -94,16 +95,10 @@ def mean_over(
 ) -> RunningMean:
     """What `evaluate` reports, as a RunningMean; without `accuracy` the loss alone."""
     device, mean = _device(model), RunningMean()
-    were_training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with no_grad():
-            for inputs, targets in loader:
-                outputs = model(inputs.to(device))
-                mean.add(loss_fn(outputs, targets.to(device)), outputs if accuracy else None, targets)
-    finally:
-        for module in were_training:  # not model.train(): some of its modules may have been in eval mode
-            module.training = True
+    with in_eval_mode(model), no_grad():
+        for inputs, targets in loader:
+            outputs = model(inputs.to(device))
+            mean.add(loss_fn(outputs, targets.to(device)), outputs if accuracy else None, targets)
     mean.read()
     return mean
 
