@@ -26,8 +26,8 @@ def flat(x: np.ndarray) -> np.ndarray | None:
 
 def relu(x: np.ndarray) -> np.ndarray:
     """y, with the memory layout of x. NaN stays NaN."""
-    run = flat(x)
-    if run is None or x.size < SMALL:
+    run = flat(x) if x.size >= SMALL else None
+    if run is None:
         return np.maximum(x, 0)
     y = empty_like(x)
     into = flat(y)
@@ -50,8 +50,8 @@ def masked(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
 
 def relu_grad(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """dx, 0 where y is not above 0 even if dy is inf or NaN there."""
-    flat_dy, flat_y = flat(dy), flat(y)
-    if flat_dy is None or flat_y is None or dy.strides != y.strides or dy.size < SMALL:
+    flat_dy, flat_y = (flat(dy), flat(y)) if dy.size >= SMALL and dy.strides == y.strides else (None, None)
+    if flat_dy is None or flat_y is None:
         return masked(dy, y > 0)
     dx = empty_like(dy)
     into = flat(dx)
