@@ -11,7 +11,7 @@ from . import compiled
 from .conv import Pair, empty_nhwc
 from .fused import nhwc
 from .half import in_float32
-from .parallel import for_blocks
+from .parallel import BYTES, for_blocks
 from .pool import adaptive_windows, pool_shape, window_elements
 
 Windows = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -103,7 +103,7 @@ def _averages(x: np.ndarray, size: Pair, windows: Windows) -> np.ndarray:
     def run(start: int, stop: int) -> None:
         code.avg_pool(images[start:stop], nhwc(y[start:stop]), *windows)
 
-    for_blocks(run, len(y), blas=False)
+    for_blocks(run, len(y), (x.nbytes + y.nbytes) / BYTES, blas=False)
     return y
 
 
@@ -114,7 +114,7 @@ def _shared(dy: np.ndarray, x_shape: tuple[int, ...], windows: Windows) -> np.nd
     def run(start: int, stop: int) -> None:
         code.avg_pool_grad(images[start:stop], nhwc(dx[start:stop]), *windows)
 
-    for_blocks(run, len(dx), blas=False)
+    for_blocks(run, len(dx), (dy.nbytes + dx.nbytes) / BYTES, blas=False)
     return dx
 
 

@@ -18,7 +18,7 @@ from . import compiled, norm_relu_numpy
 from .fused import RELU, RELU_POOL, Fused, empty_result, nhwc
 from .memory import empty
 from .norm import batch_moments, optional_weights
-from .parallel import for_blocks
+from .parallel import BYTES, for_blocks
 
 Array = np.ndarray
 
@@ -53,7 +53,7 @@ def channel_affine(x: Array, mean: Array, scale: Array, shift: Array | None, ste
         else:
             code.scale_relu_pool(images[start:stop], y[start:stop], choice[start:stop], *vectors)
 
-    for_blocks(part, N, blas=False)
+    for_blocks(part, N, (x.nbytes + y.nbytes) / BYTES, blas=False)
     return Fused(step, y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2), x.shape)
 
 
@@ -64,6 +64,7 @@ def batch_norm_grad(
     code, pooled = _passes(), fused.step == RELU_POOL
     arrays = [nhwc(x), nhwc(fused.y), *([nhwc(fused.choice)] if pooled else []), nhwc(dy)]
     dx, r = empty(arrays[0].shape, x.dtype), 1 / np.sqrt(var + eps)
+    work = sum(a.nbytes for a in arrays) / BYTES
 
     def sums(start: int, stop: int) -> Array:
         total = np.zeros((2, x.shape[1]))
@@ -73,7 +74,7 @@ def batch_norm_grad(
             code.grad_sums(*(_rows(a[start:stop]) for a in arrays), mean.astype(x.dtype), total)
         return total
 
-    db, along = np.sum(for_blocks(sums, len(dx), blas=False), axis=0)
+    db, along = np.sum(for_blocks(sums, len(dx), work, blas=False), axis=0)
     dw, count = along * r, x.size // x.shape[1]
     vectors = [v.astype(x.dtype) for v in (mean, db / count, dw * r / count, r if w is None else r * w)]
 
@@ -83,7 +84,7 @@ def batch_norm_grad(
         else:
             code.input_grad(*(_rows(a[start:stop]) for a in (*arrays, dx)), *vectors)
 
-    for_blocks(part, len(dx), blas=False)
+    for_blocks(part, len(dx), work + dx.nbytes / BYTES, blas=False)
     return dx.transpose(0, 3, 1, 2), dw.astype(x.dtype), db.astype(x.dtype)
 
 

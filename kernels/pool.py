@@ -18,7 +18,7 @@ from .conv import Pair, chunks, empty_nhwc
 from .conv_taps import span
 from .fused import nhwc
 from .half import in_float32
-from .parallel import for_blocks
+from .parallel import BYTES, for_blocks
 from .relu import masked
 
 
@@ -60,7 +60,7 @@ def max_pool2d(
                 np.maximum(best, value, out=best)
                 index[images, :, oi, oj] += (at - index[images, :, oi, oj]) * wins
 
-    for_blocks(run, N, blas=False)
+    for_blocks(run, N, (x.nbytes + y.nbytes + index.nbytes) / BYTES, blas=False)
     return y, index
 
 
@@ -85,7 +85,7 @@ def max_pool2d_input_grad(
             for (oi, oj), (xi, xj), at in window_elements(x_shape, size, kernel, stride, padding, dilation):
                 part[:, :, xi, xj] += masked(dy[images, :, oi, oj], at_images[:, :, oi, oj] == at)
 
-    for_blocks(run, x_shape[0], blas=False)
+    for_blocks(run, x_shape[0], (dy.nbytes + index.nbytes + dx.nbytes) / BYTES, blas=False)
     return dx
 
 
