@@ -50,10 +50,11 @@ def test_scaled_dot_product_attention(rng, mask: str) -> None:
     theirs = dict(options)
     if mask == "bool":
         allowed = rng.random((4, 6)) > 0.3
-        allowed[:, 0] = True
+        allowed[:, 0], allowed[1] = True, False
         options["attn_mask"], theirs["attn_mask"] = tg.tensor(allowed), torch.tensor(allowed)
     elif mask == "float":
         added = rng.normal(size=(2, 1, 4, 6))
+        added[0, :, 2] = -np.inf
         options["attn_mask"], theirs["attn_mask"] = tg.tensor(added), torch.tensor(added)
     elif mask == "causal":
         options["is_causal"] = theirs["is_causal"] = True

@@ -25,6 +25,7 @@ def scaled_dot_product_attention(
     """softmax(scale · q kᵀ + mask) v for q (..., L, E), k (..., S, E), v (..., S, Ev): (..., L, Ev).
 
     A bool mask says where attention is allowed, a floating one is added; `is_causal` allows no later position.
+    Where nothing is allowed the result is 0.
     `scale` is 1 / sqrt(E) by default. Source: https://arxiv.org/abs/1706.03762
     """
     return attention(query, key, value, attn_mask, dropout_p, is_causal, scale, generator)[1]
@@ -55,7 +56,12 @@ def attention(
         scores = scores.masked_fill(~attn_mask, -math.inf)
     elif attn_mask is not None:
         scores = scores + attn_mask
-    weights = dropout(scores.softmax(-1), dropout_p, generator=generator)
+    if attn_mask is None:
+        weights = scores.softmax(-1)
+    else:
+        nothing = (scores == -math.inf).all(-1, keepdim=True)  # is allowed there: softmax would divide by 0
+        weights = scores.masked_fill(nothing, 0.0).softmax(-1).masked_fill(nothing, 0.0)
+    weights = dropout(weights, dropout_p, generator=generator)
     return weights, weights @ value
 
 
