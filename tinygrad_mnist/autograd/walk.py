@@ -195,9 +195,14 @@ def _seeds(outputs: Sequence[Variable], gradients: Sequence[Variable | None], cr
             raise RuntimeError(f"gradient has shape {tuple(g.shape)}, expected that of the output, {tuple(y.shape)}")
         check_same_device("backward", (y, g))
         g = g if g.dtype == y.dtype else g.like(g.array.astype(y.dtype))
-        with set_grad_enabled(create_graph):
-            seeds.append(record("AliasBackward0", g.array, (g,), (lambda dg: dg,)))
+        seeds.append(_alias(g) if create_graph else g.like(g.array))
     return seeds
+
+
+def _alias(g: Variable) -> Variable:
+    """g as another Variable, through which its gradient flows."""
+    with set_grad_enabled(True):
+        return record("AliasBackward0", g.array, (g,), (lambda dg: dg,))
 
 
 def _sequence(x: Any) -> list:
