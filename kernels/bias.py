@@ -1,5 +1,6 @@
-"""What a layer adds to its product, the gradient of that, and how many answers of a classifier are right.
+"""The linear map of a layer, what it adds, the gradient of that, and how many answers of a classifier are right.
 
+    linear:         y[m, o] = x[m] · w[o] + b[o], then y = max(y, 0) if asked for
     add_bias:       y[m, o] += b[o], then y = max(y, 0) if asked for
     bias_grad:      db[c] = the sum of dy[n, c, ...] over everything but c
     count_correct:  the number of rows m of x (M, C) whose largest element is at t[m] (the first, if there are several)
@@ -11,10 +12,22 @@ import numpy as np
 
 from .conv import chunks
 from .half import in_float32
+from .matmul import matmul, row
 from .parallel import for_blocks
 from .relu import SMALL
 
 Array = np.ndarray
+
+
+def linear(x: Array, w: Array, b: Array | None, relu: bool = False) -> Array:
+    """y (M, O) from x (M, C), w (O, C) and b (O,) or None. NaN stays NaN."""
+    one = row(x[0], w, b, relu) if len(x) == 1 else None
+    if one is not None:
+        return one[None]
+    y = matmul(x, w.T)
+    if b is not None or relu:
+        add_bias(y, b, relu)
+    return y
 
 
 def add_bias(y: Array, b: Array | None, relu: bool = False) -> None:

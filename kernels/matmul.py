@@ -18,6 +18,7 @@ BATCHED = 8  # times what a large product of as many operations takes: what a sm
 FEW = 128  # rows of a result, or half the terms of its sums: with more BLAS is as fast
 
 Array = np.ndarray
+NO_BIAS = np.zeros(0, np.float32)
 
 
 def matmul(x: Array, y: Array) -> Array:
@@ -26,8 +27,10 @@ def matmul(x: Array, y: Array) -> Array:
         return _batched(x, y)
     if x.ndim != 2 or y.ndim != 2 or x.size * y.shape[1] <= SMALL:
         return np.matmul(x, y)
-    dtype = x.dtype if x.dtype == y.dtype else np.result_type(x, y)
-    out = empty((x.shape[0], y.shape[1]), dtype)
+    one = row(x[0], y.T) if len(x) == 1 else None
+    if one is not None:
+        return one[None]
+    out = empty((x.shape[0], y.shape[1]), np.result_type(x, y))
     passes = (x.nbytes + y.nbytes) / (2 * parallel.BYTES)  # reading alone is twice as fast
     work = max(x.size * y.shape[1] / parallel.PRODUCTS, passes)
     if not _compiled(x, y, out, work):
@@ -60,23 +63,37 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
             -(-m // code.COLUMNS), work, blas=False,
         )  # fmt: skip
         return True
-    # With one row BLAS is as fast, and needs no holding where there is one thread.
-    if (1 < n <= FEW or (n == 1 and parallel.get_num_threads() > 1)) and (
-        x.flags.c_contiguous and y.T.flags.c_contiguous and k % code.LANES == 0
-    ):
+    if n <= FEW and x.flags.c_contiguous and y.T.flags.c_contiguous and k % code.LANES == 0:
         rows = offsets((m, k), multiple=code.DOT_COLUMNS).reshape(-1, code.DOT_COLUMNS)
         wide = code.DOT_COLUMNS
-
-        def columns(start: int, stop: int) -> tuple[Array, ...]:
-            return x, y.T, rows[start:stop], out[:, start * wide : stop * wide]
-
-        if n == 1:
-            parts = parallel.edges(len(rows), parallel.pieces(1, work))
-            parallel.for_calls(code.dots, [columns(*part) for part in parts])
-        else:
-            parallel.for_blocks(lambda start, stop: code.dots(*columns(start, stop)), len(rows), work, blas=False)
+        parallel.for_blocks(
+            lambda start, stop: code.dots(x, y.T, rows[start:stop], out[:, start * wide : stop * wide]),
+            len(rows), work, blas=False,
+        )  # fmt: skip
         return True
     return False
+
+
+def row(x: Array, w: Array, b: Array | None = None, relu: bool = False) -> Array | None:
+    """w x + b for x (k,), w (m, k) and b (m,), then ReLU if asked for; None if compiled loops cannot do it."""
+    bias = NO_BIAS if b is None else b
+    code = compiled.load("matmul_compiled")
+    if code is None or not all(map(_is_plain, (x, w, bias))):
+        return None
+    y = np.empty(len(w), FLOAT32)
+    count = parallel.pieces(1, w.nbytes / (2 * parallel.BYTES))
+    if count == 1:
+        code.row(x, w, bias, relu, y)
+        return y
+    parts = parallel.edges(-(-len(w) // code.ROWS), count)
+    blocks = [slice(start * code.ROWS, stop * code.ROWS) for start, stop in parts]
+    parallel.for_calls(code.row, [(x, w[block], bias[block], relu, y[block]) for block in blocks])
+    return y
+
+
+def _is_plain(a: Array) -> bool:
+    """Whether compiled loops take it as it is."""
+    return a.dtype == FLOAT32 and a.flags.carray  # contiguous, aligned and writeable
 
 
 def _blas(x: Array, y: Array, out: Array, work: float) -> None:

@@ -218,7 +218,7 @@ def for_blocks(run: Callable[[int, int], T], n: int, nanoseconds: float = SMALL,
 
 def edges(n: int, count: int) -> list[tuple[int, int]]:
     """range(n) cut into `count` blocks, or fewer: where each begins and ends."""
-    count = min(count, n)
+    count = max(1, min(count, n))
     return list(itertools.pairwise(n * i // count for i in range(count + 1)))
 
 

@@ -6,7 +6,7 @@ a CUDA device is first asked for.
 
 from . import conv_direct as conv_direct
 from . import graph as graph
-from .bias import add_bias, bias_grad, count_correct
+from .bias import add_bias, bias_grad, count_correct, linear
 from .conv import col2im, conv2d, conv2d_input_grad, conv2d_weight_grad, im2col
 from .dropout import dropout, dropout_kept
 from .erf import erf
@@ -45,7 +45,7 @@ __all__ = [
     "add_bias", "avg_pool2d", "avg_pool2d_input_grad", "batch_norm", "batch_norm_grad", "bias_grad",
     "channel_affine", "check", "check_index", "check_probabilities", "class_labels", "col2im", "conv2d",
     "conv2d_input_grad", "conv2d_weight_grad", "count_correct", "dropout", "dropout_kept", "erf", "im2col",
-    "layer_norm", "layer_norm_grad", "look_up_rows", "matmul", "max_pool2d", "max_pool2d_at",
+    "layer_norm", "layer_norm_grad", "linear", "look_up_rows", "matmul", "max_pool2d", "max_pool2d_at",
     "max_pool2d_input_grad", "max_unpool2d", "mean_cross_entropy", "mean_cross_entropy_grad", "random_affine",
     "relu", "relu_grad", "rmsprop", "sample", "scatter_sum", "sgd", "soft_cross_entropy",
     "soft_cross_entropy_grad", "softmax_cross_entropy", "softmax_cross_entropy_grad", "take_rows", "warp",

@@ -8,11 +8,20 @@ import cupy as cp
 import numpy as np
 
 from .launch import contiguous, empty, launch, max_blocks, sum_type
+from .matmul import matmul
 from .parts import rounded_sum
 
 FILE = "bias.cu"
 COLUMNS = 32  # of a block of column_sums
 ROWS = 512  # of a part of such a sum, at least
+
+
+def linear(x: cp.ndarray, w: cp.ndarray, b: cp.ndarray | None, relu: bool = False) -> cp.ndarray:
+    """See kernels/bias.py."""
+    y = matmul(x, w.T)
+    if b is not None or relu:
+        add_bias(y, b, relu)
+    return y
 
 
 def add_bias(y: cp.ndarray, b: cp.ndarray | None, relu: bool = False) -> None:

@@ -436,6 +436,9 @@ def test_biases_and_right_answers(dtype: Any) -> None:
             for bias in (rng.standard_normal(shape[1]).astype(dtype), None):
                 assert_same("add_bias", y, bias, True)
             assert_same("add_bias", y, rng.standard_normal(shape[1]).astype(dtype))
+            w = rng.standard_normal((4, shape[1])).astype(dtype)
+            for bias, relu in ((rng.standard_normal(4).astype(dtype), True), (None, False)):
+                assert_same("linear", y, w, bias, relu, terms=shape[1])
             x = y.round()  # several largest elements in a row
             x[::5, 1:] = np.nan
             assert_same("count_correct", x, x.argmax(1) - np.arange(len(x)) % 3 // 2)

@@ -1,8 +1,10 @@
 """Biases, their gradients and right answers, against loops."""
 
+import itertools
+
 import numpy as np
 import pytest
-from tinygrad_mnist.kernels import add_bias, bias_grad, count_correct
+from tinygrad_mnist.kernels import add_bias, bias_grad, count_correct, linear, parallel, team
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (0, 2), (2, 3, 4, 5), (2, 3, 4)])
@@ -22,6 +24,47 @@ def test_gradient_of_many_pixels_is_the_sum_in_every_layout(dtype, threads, rng)
         got = bias_grad(layout)
         assert got.dtype == dtype
         np.testing.assert_allclose(got, expected, rtol=0, atol=22_400 * np.finfo(dtype).eps)  # a rounding a term
+
+
+def test_linear_by_hand():
+    x, w, b = (
+        np.array([[1.0, 2.0], [0.0, 3.0]]),
+        np.array([[1.0, 1.0], [-1.0, 0.0], [np.nan, 0.0]]),
+        np.array([10.0, 0, 0]),
+    )
+    np.testing.assert_array_equal(linear(x, w, None), [[3, -1, np.nan], [3, 0, np.nan]])
+    np.testing.assert_array_equal(linear(x, w, b), [[13, -1, np.nan], [13, 0, np.nan]])
+    np.testing.assert_array_equal(linear(x, w, b, True), [[13, 0, np.nan], [13, 0, np.nan]])
+
+
+@pytest.mark.parametrize("layout", ["C", "F", "read-only", "no bias"])
+def test_linear_is_what_the_loop_gives(layout, threads, path, rng):
+    """One row goes by a compiled loop of its own, where all lies in memory as that takes it."""
+    sizes = [(1, 70, 13), (1, 3, 4), (1, 1, 1), (1, 5, 0), (1, 0, 3), (2, 70, 13), (0, 4, 3)]
+    for (M, C, O), dtype, relu in itertools.product(sizes, (np.float32, np.float64), (False, True)):
+        x, w, b = (rng.standard_normal(shape).astype(dtype) for shape in ((M, C), (O, C), (O,)))
+        w = np.asfortranarray(w) if layout == "F" else w
+        w.flags.writeable = layout != "read-only"
+        bias = np.zeros(O) if layout == "no bias" else b
+        expected = np.array([[x[m] @ w[o] + bias[o] for o in range(O)] for m in range(M)]).reshape(M, O)
+        got = linear(x, w, None if layout == "no bias" else b, relu)
+        assert (got.dtype, got.shape) == (dtype, (M, O))
+        np.testing.assert_allclose(got, np.maximum(expected, 0) if relu else expected, atol=100 * np.finfo(dtype).eps)
+
+
+def test_one_row_keeps_nan_and_has_the_same_bits_with_any_number_of_threads(monkeypatch, rng):
+    monkeypatch.setattr(team, "SMALL", 0)
+    x, w, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 333), (21, 333), (21,)))
+    w[4, 5], w[20, 332] = np.nan, np.inf
+    before, results = parallel.get_num_threads(), []
+    for n in (1, 2, 3):
+        parallel.set_num_threads(n)
+        results.append([linear(x, w, b, True) for _ in range(3)])
+    parallel.set_num_threads(before)
+    assert np.isnan(results[0][0]).nonzero()[1].tolist() == [4]
+    for result in results:
+        for y in result:
+            np.testing.assert_array_equal(y, results[0][0])
 
 
 def test_add_bias_by_hand():

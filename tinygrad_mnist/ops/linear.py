@@ -14,17 +14,14 @@ from .shape import transpose
 @op
 def linear(x: Variable, w: Variable, b: Variable | None) -> Any:
     """x wᵀ + b for x (M, C), w (O, C), b (O,) or None: (M, O)."""
-    y = x.kernels.matmul(x.array, w.array.T)
-    if b is not None:
-        x.kernels.add_bias(y, b.array)
+    y = x.kernels.linear(x.array, w.array, None if b is None else b.array)
     return y, lambda g: matmul(g, w), lambda g: matmul(transpose(g, 0, 1), x), _bias_grad
 
 
 @op
 def linear_relu(x: Variable, w: Variable, b: Variable | None) -> Any:
     """max(x wᵀ + b, 0): `linear` and `relu` in one pass over the result."""
-    value = x.kernels.matmul(x.array, w.array.T)
-    x.kernels.add_bias(value, None if b is None else b.array, True)
+    value = x.kernels.linear(x.array, w.array, None if b is None else b.array, True)
     last: list = [None, None]  # the g seen last, and the gradient before ReLU for it
 
     def before(g: Variable, y: Variable) -> Variable:
