@@ -59,6 +59,7 @@ EXPRESSIONS = """
     i.prod(dtype=L.float64)
     x.max() | x.min() | x.max(0) | x.min(1, keepdim=True) | x.max(x.flip(0)) | x.min(other=x.flip(0)) | x.amax(0)
     x.argmax(1)
+    x.sum(axis=0, keepdims=True) | L.mean(x, axis=-1) | x.argmax(axis=1) | x.max(axis=0) | x.all(axis=0) | x.var(axis=1)
     x.max(1).values | x.max(1).indices | x.cumsum(0) | x.cumsum(1, dtype=L.float64) | x.cumprod(1) | x.logsumexp(1)
     x.sort(descending=True) | x.sort(0).indices | x.argsort(1, descending=True) | x.topk(2)
     x.topk(2, largest=False).values
@@ -116,7 +117,7 @@ ERRORS = """
     x.div(2, rounding_mode="up") | L.isclose(x, i) | range(x[0, 0]) | L.bincount(x[0]) | L.bincount(i - 1)
     L.meshgrid(i, indexing="ji")
     i ** -1 | x.size(7) | x.permute(0, 0) | x.squeeze(5) | i.mean() | x.requires_grad_().numpy() | L.norm(i)
-    i // 0 | x @ x | x.narrow(1, 2, 2) | L.cat([L.ones(0, 2), x]) | L.cat([])
+    i // 0 | x @ x | x.narrow(1, 2, 2) | x.sum(axis=3) | L.cat([L.ones(0, 2), x]) | L.cat([])
 """
 
 

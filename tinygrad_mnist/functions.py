@@ -8,9 +8,10 @@ of whole tensors, and counting.
 from __future__ import annotations
 
 import builtins
+import functools
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,20 @@ from . import dtypes, ops
 from .autograd import Variable
 
 Tensor = Any  # what the functions take and return: `tensor.Tensor`, which this module lies below
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def numpy_names(fn: F) -> F:
+    """`fn`, which may be called with NumPy's names, axis= and keepdims=, for dim= and keepdim= too, as in PyTorch."""
+
+    @functools.wraps(fn)
+    def apply(*args: Any, **kwargs: Any) -> Any:
+        for theirs, ours in (("axis", "dim"), ("keepdims", "keepdim")) if kwargs else ():
+            if theirs in kwargs:
+                kwargs[ours] = kwargs.pop(theirs)
+        return fn(*args, **kwargs)
+
+    return apply  # type: ignore[return-value]  # wraps() keeps the signature
 
 
 class Selected(NamedTuple):
@@ -38,7 +53,7 @@ def add(input: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
 
 def sub(input: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
     """input - alpha · other"""
-    if any(getattr(x, "dtype", None) == dtypes.bool for x in (input, other)):
+    if builtins.any(getattr(x, "dtype", None) == dtypes.bool for x in (input, other)):
         raise RuntimeError("subtraction with a bool tensor is not supported; use logical_xor() or logical_not()")
     return ops.sub(input, _scaled(other, alpha))
 
@@ -62,26 +77,31 @@ def _as(input: Tensor, dtype: Any) -> Tensor:
     return input if dtype is None else ops.cast(input, np.dtype(dtype))
 
 
+@numpy_names
 def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum over `dim` (one, several, or None for all), in `dtype`; int64 for integers and bool."""
     return ops.sum(_as(input, dtype), dim, keepdim)
 
 
+@numpy_names
 def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The mean over `dim` (one, several, or None for all), in `dtype`."""
     return ops.mean(_as(input, dtype), dim, keepdim)
 
 
+@numpy_names
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The product over `dim` (None for all), in `dtype`."""
     return ops.prod(_as(input, dtype), dim, keepdim)
 
 
+@numpy_names
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """The running sum along `dim`, in `dtype`."""
     return ops.cumsum(_as(input, dtype), dim)
 
 
+@numpy_names
 def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """The running product along `dim`, in `dtype`."""
     return ops.cumprod(_as(input, dtype), dim)
@@ -94,6 +114,7 @@ def _correction(dim: Any, unbiased: bool | None, correction: float) -> tuple[Any
     return dim, correction if unbiased is None else float(unbiased)
 
 
+@numpy_names
 def var(
     input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float = 1
 ) -> Tensor:
@@ -102,6 +123,7 @@ def var(
     return ops.var(input, dim, correction, keepdim)
 
 
+@numpy_names
 def std(
     input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float = 1
 ) -> Tensor:
@@ -115,6 +137,7 @@ def norm(input: Tensor, p: float | str | None = "fro", dim: Any = None, keepdim:
     return ops.norm(input, 2.0 if p in ("fro", None) else float(p), dim, keepdim)
 
 
+@numpy_names
 def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The largest element; with `dim`, (values, indices) along it; with a tensor, the elementwise maximum."""
     other = dim if isinstance(dim, Variable) else other
@@ -123,6 +146,7 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = N
     return ops.max(input) if dim is None else Selected(*ops.max(input, dim, keepdim))
 
 
+@numpy_names
 def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The smallest element; with `dim`, (values, indices) along it; with a tensor, the elementwise minimum."""
     other = dim if isinstance(dim, Variable) else other
@@ -131,6 +155,7 @@ def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = N
     return ops.min(input) if dim is None else Selected(*ops.min(input, dim, keepdim))
 
 
+@numpy_names
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Selected:
     """(values, indices) sorted along `dim`; always stable."""
     return Selected(*ops.sort(input, dim, descending))
@@ -141,11 +166,13 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     return Selected(*ops.topk(input, k, dim, largest))
 
 
+@numpy_names
 def softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """e^x / (sum of e^x along `dim`)"""
     return ops.softmax(_as(input, dtype), dim)
 
 
+@numpy_names
 def log_softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """x - log(sum of e^x along `dim`)"""
     return ops.log_softmax(_as(input, dtype), dim)
@@ -260,9 +287,13 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     return ops.where(condition, input, other)
 
 
+@numpy_names
 def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """How many elements over `dim` are not 0."""
     return ops.sum(ops.ne(input, 0), dim)
 
 
+amax, amin, argmax, argmin, argsort, all, any, logsumexp = map(
+    numpy_names, (ops.amax, ops.amin, ops.argmax, ops.argmin, ops.argsort, ops.all, ops.any, ops.logsumexp)
+)
 inf, nan, pi, e = math.inf, math.nan, math.pi, math.e
