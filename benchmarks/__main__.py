@@ -17,7 +17,7 @@ from tinygrad_mnist.kernels import compiled
 from tinygrad_mnist.utils.cli import new_file, number, tidy_exit
 
 from . import timing
-from .data import data
+from .data import data, waiting
 from .environment import environment
 from .gpu import gpu
 from .kernels import kernels
@@ -89,6 +89,7 @@ def measure(args: argparse.Namespace) -> Iterator[list[dict[str, Any]]]:
                 yield _timed(part, CASES[part](args.batch, ways), args, threads)
         if "data" in parts:
             yield _timed("data", data(args.batch), args, threads)
+            yield waiting(args.batch, args.rounds, threads, args.only)
         if "memory" in parts:
             yield memory(args.batch, threads, ways)
         if "race" in parts:

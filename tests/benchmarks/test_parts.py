@@ -70,7 +70,7 @@ def test_scaling(monkeypatch) -> None:
     assert [row["name"] for row in rows] == ["batch 2", "image size 14", "channels 8"]
 
 
-def test_data(monkeypatch) -> None:
+def test_data(monkeypatch, capsys) -> None:
     monkeypatch.setattr(data, "STEPS", 2)
     rows = timing.run("data", data.data([2]), 1, 1)
     check_rows(rows, "data")
@@ -79,6 +79,10 @@ def test_data(monkeypatch) -> None:
     assert [row["name"] for row in steps] == [
         "2 steps on shuffled images, batch 2", "2 steps on shuffled and augmented images, batch 2",
     ]  # fmt: skip
+    (row,) = data.waiting([2], 3, 1, only="augmented")
+    assert (row["name"], row["rounds"]) == ("waiting for shuffled and augmented images, batch 2", 6)
+    assert 0 < row["seconds"]["ours"][1] < row["seconds"]["step"][1]
+    assert "waiting for shuffled and augmented images, batch 2: " in capsys.readouterr().out
 
 
 def test_flops() -> None:
