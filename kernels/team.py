@@ -17,6 +17,7 @@ import numpy as np
 
 from . import compiled
 
+PATIENCE = 100_000  # looks for a call, of 10 ns or more, before a thread waits no longer
 SMALL = 20_000  # nanoseconds: less is done before another core has fetched what it needs
 
 
@@ -56,7 +57,7 @@ class Team:
         for slot in self.slots:
             if slot[self.code.STATE] == self.code.CALLED:
                 slot[self.code.LEAVE] = 0
-                self.call_in(functools.partial(self.code.serve, slot))
+                self.call_in(functools.partial(self.code.serve, slot, PATIENCE))
 
     def dismiss(self) -> None:
         """Have the threads that wait at the slots leave at once."""

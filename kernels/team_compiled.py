@@ -22,7 +22,7 @@ AWAY, CALLED, FREE, OFFERED, BUSY, DONE = range(6)  # AWAY: no thread waits at t
 STATE, LEAVE, FAILED, START, FUNCTION, ARGUMENTS = 0, 1, 2, 8, 9, 10  # words of a slot; those that are written by
 WORDS = 256  # different threads lie in different lines of the cache
 
-PATIENCE = 100_000  # looks of 10 ns or more: before a thread waits no longer for a call, or lets others run meanwhile
+LONG = 100_000  # looks, of 10 ns or more, after which a caller that waits lets other threads run meanwhile
 PAUSE = "llvm.x86.sse2.pause" if platform.machine() in ("x86_64", "AMD64") else ""  # lets the core rest for a moment
 YIELD = "sched_yield" if os.name == "posix" else ""  # lets other threads run
 
@@ -164,21 +164,21 @@ def share(slots: np.ndarray, function: int, calls: tuple[Any, ...]) -> tuple[int
         while _look(slot + 8 * STATE) == BUSY:
             _pause()
             looks += 1
-            if looks > PATIENCE:
+            if looks > LONG:
                 _let_others_run()
         if _swap(slot, DONE, FREE):
             failed |= _look(slot + 8 * FAILED)
     return absent, failed != 0
 
 
-@njit(void(int64[::1]), **options)
-def serve(slot: np.ndarray) -> None:  # pragma: no cover
-    """Make the calls that are offered at a slot, until there was none for some time, or LEAVE is set."""
+@njit(void(int64[::1], int64), **options)
+def serve(slot: np.ndarray, patience: int) -> None:  # pragma: no cover
+    """Make the calls that are offered at a slot, until none came for `patience` looks, or LEAVE is set."""
     at = slot.ctypes.data
     if not _swap(at, CALLED, FREE):
         return
     looks = 0
-    while looks < PATIENCE and _look(at + 8 * LEAVE) == 0:
+    while looks < patience and _look(at + 8 * LEAVE) == 0:
         _pause()
         looks += 1
         if _look(at + 8 * STATE) == OFFERED:
