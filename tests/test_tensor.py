@@ -77,7 +77,8 @@ EXPRESSIONS = """
     x[0].dot(x[1]) | x[0].outer(x[1]) | L.einsum("ij,kj->ik", x, x) | L.einsum("ij->j", [x])
     L.addmm(x[:, :2], x, x.T[:, :2], beta=2, alpha=3)
     x.addcmul(x, x, value=2) | x.addcdiv(x, x + 1) | x.lerp(x * 2, 0.5) | L.stack([x, x], 1) | L.cat([x, x], dim=1)
-    L.concat((x, x)) | L.cat([L.tensor([]), x]) | L.cat([L.tensor([]), i]) | L.cat([L.tensor([]), L.tensor([])])
+    L.concat((x, x), axis=1) | L.stack((x, x), axis=-1)
+    L.cat([L.tensor([]), x]) | L.cat([L.tensor([]), i]) | L.cat([L.tensor([]), L.tensor([])])
     float(L.finfo(L.float32).eps) | L.iinfo(L.int8).max
     L.meshgrid(i[:2], i[:3], indexing="ij") | L.meshgrid(i[:2], i[:3], indexing="xy") | L.where(x > 2, x, -x)
     L.t(x[0])

@@ -75,6 +75,7 @@ from .functions import (
     argmin,
     argsort,
     bincount,
+    cat,
     count_nonzero,
     cumprod,
     cumsum,
@@ -101,6 +102,7 @@ from .functions import (
     result_type,
     softmax,
     sort,
+    stack,
     std,
     sub,
     sum,
@@ -110,6 +112,7 @@ from .functions import (
     var,
     where,
 )
+from .functions import cat as concat
 from .interop import from_dlpack
 from .kernels.parallel import get_num_threads, set_num_threads
 from .ops import (
@@ -119,7 +122,6 @@ from .ops import (
     bitwise_or,
     bitwise_xor,
     bmm,
-    cat,
     ceil,
     chunk,
     clamp,
@@ -185,7 +187,6 @@ from .ops import (
     sqrt,
     square,
     squeeze,
-    stack,
     take_along_dim,
     tan,
     tanh,
@@ -197,7 +198,6 @@ from .ops import (
     unbind,
     unsqueeze,
 )
-from .ops import cat as concat
 from .ops import clamp as clip
 from .printing import set_printoptions
 from .random import (

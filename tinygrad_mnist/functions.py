@@ -293,7 +293,7 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     return ops.sum(ops.ne(input, 0), dim)
 
 
-amax, amin, argmax, argmin, argsort, all, any, logsumexp = map(
-    numpy_names, (ops.amax, ops.amin, ops.argmax, ops.argmin, ops.argsort, ops.all, ops.any, ops.logsumexp)
-)
+amax, amin, argmax, argmin, argsort = map(numpy_names, (ops.amax, ops.amin, ops.argmax, ops.argmin, ops.argsort))
+all, any, logsumexp = map(numpy_names, (ops.all, ops.any, ops.logsumexp))
+cat, stack = numpy_names(ops.cat), numpy_names(ops.stack)
 inf, nan, pi, e = math.inf, math.nan, math.pi, math.e
