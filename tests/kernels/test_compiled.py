@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import io
 import os
 import pty
@@ -97,6 +98,8 @@ def test_a_numba_that_cannot_be_imported(monkeypatch):
     monkeypatch.setattr(importlib, "import_module", import_module)
     with pytest.warns(RuntimeWarning, match="NumPy alone, since Numba fails: Numba needs NumPy 2.3"):
         assert not compiled.numba_works.__wrapped__()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # not even installed: nothing to warn of
+    assert not compiled.numba_works.__wrapped__()
 
 
 def test_where_no_folder_can_be_written_compiled_code_is_kept_in_a_temporary_one(monkeypatch, tmp_path):
