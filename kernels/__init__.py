@@ -35,6 +35,7 @@ from .loss import (
     softmax_cross_entropy_grad,
 )
 from .matmul import matmul
+from .memory import reshape
 from .norm import batch_norm, batch_norm_grad, channel_affine, layer_norm, layer_norm_grad
 from .optim import adadelta, adagrad, adam, rmsprop, sgd
 from .pool import (
@@ -55,6 +56,6 @@ __all__ = [
     "conv2d_input_grad", "conv2d_weight_grad", "count_correct", "dropout", "dropout_kept", "erf", "im2col",
     "layer_norm", "layer_norm_grad", "linear", "look_up_rows", "matmul", "max_pool2d", "max_pool2d_at",
     "max_pool2d_input_grad", "max_unpool2d", "mean_cross_entropy", "mean_cross_entropy_grad", "random_affine",
-    "relu", "relu_grad", "rmsprop", "sample", "scatter_sum", "sgd", "soft_cross_entropy",
+    "relu", "relu_grad", "reshape", "rmsprop", "sample", "scatter_sum", "sgd", "soft_cross_entropy",
     "soft_cross_entropy_grad", "softmax_cross_entropy", "softmax_cross_entropy_grad", "take_rows", "warp",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Uninitialised arrays whose memory is used again.
+"""Uninitialised arrays whose memory is used again, and copies into it.
 
 The system takes the memory of a large array back when the array goes, and has to find and clear as much when the
 next one comes, at each step of a training loop: at batch 512 that was a tenth to a quarter of the step. Here the
@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+
+from .parallel import BYTES, for_blocks
 
 LARGE = 2**20  # bytes: smaller arrays are NumPy's own
 LINE = 64  # bytes of a line of the cache. NumPy's arrays begin at a quarter of one: every vector lies across two
@@ -57,6 +59,18 @@ def empty_like(x: np.ndarray) -> np.ndarray:
         strides[axis] = step
         step *= x.shape[axis]
     return np.asarray(Loan(_take(x.nbytes), x.shape, tuple(strides), x.dtype))
+
+
+def reshape(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """x.reshape(shape), a view where memory allows. A large copy (images channels-last, made flat) is shared among the
+    threads."""
+    if x.nbytes < LARGE or x.flags.c_contiguous or len(x) != shape[0]:
+        return x.reshape(shape)
+    if np.may_share_memory(x, x[:1].reshape(1, *shape[1:])):  # nothing is to be copied
+        return x.reshape(shape)
+    y = empty(x.shape, x.dtype)
+    for_blocks(lambda i, j: np.copyto(y[i:j], x[i:j]), len(x), 2 * x.nbytes / BYTES, blas=False)
+    return y.reshape(shape)
 
 
 def _take(nbytes: int) -> np.ndarray:

@@ -4,6 +4,8 @@ Each runs CUDA C from the .cu file beside its NumPy twin. Importing this imports
 a CUDA device is first asked for.
 """
 
+from cupy import reshape
+
 from . import conv_direct as conv_direct
 from . import graph as graph
 from .bias import add_bias, bias_grad, count_correct, linear
@@ -47,6 +49,6 @@ __all__ = [
     "conv2d_input_grad", "conv2d_weight_grad", "count_correct", "dropout", "dropout_kept", "erf", "im2col",
     "layer_norm", "layer_norm_grad", "linear", "look_up_rows", "matmul", "max_pool2d", "max_pool2d_at",
     "max_pool2d_input_grad", "max_unpool2d", "mean_cross_entropy", "mean_cross_entropy_grad", "random_affine",
-    "relu", "relu_grad", "rmsprop", "sample", "scatter_sum", "sgd", "soft_cross_entropy",
+    "relu", "relu_grad", "reshape", "rmsprop", "sample", "scatter_sum", "sgd", "soft_cross_entropy",
     "soft_cross_entropy_grad", "softmax_cross_entropy", "softmax_cross_entropy_grad", "take_rows", "warp",
 ]  # fmt: skip

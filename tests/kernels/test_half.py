@@ -52,7 +52,8 @@ CASES: dict[str, tuple[tuple[Any, ...], int]] = {
     "random_affine": ((X, np.full(6, 0.5), np.ones(6), np.array([2.0, 3.0]), False, 0.5, 1, 0), 1),
 }
 MOVE_NUMBERS = {
-    "adaptive_max_pool2d", "im2col", "look_up_rows", "max_pool2d", "max_pool2d_at", "relu", "relu_grad", "take_rows",
+    "adaptive_max_pool2d", "im2col", "look_up_rows", "max_pool2d", "max_pool2d_at", "relu", "relu_grad", "reshape",
+    "take_rows",
 }  # fmt: skip
 IN_PLACE = {"add_bias", "adadelta", "adagrad", "adam", "rmsprop", "sgd"}
 OF_TWO = {"linear"}  # kernels, each of which rounds

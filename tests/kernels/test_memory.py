@@ -103,3 +103,27 @@ def test_nothing_is_said_at_exit():
     code = "import numpy as np; from tinygrad_mnist.kernels import memory; x = memory.empty((10**6,), np.float64)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+@pytest.mark.parametrize("order", [(0, 3, 1, 2), (0, 1, 2, 3), (3, 0, 2, 1), (0, 2, 1, 3)])
+def test_reshape_is_numpys(dtype, order, threads, rng):
+    """Copied or not, flat images and others: the same numbers, and a view of the same memory or not."""
+    x = rng.integers(0, 1000, (16, 64, 64, 16)).astype(dtype).transpose(order)
+    N, C, H, W = x.shape
+    for shape in ((N, -1), (N, C * H, W), (N, C, H * W), (-1,), (N * C, H, W), (N, C, H, 2, W // 2), (1, *x.shape)):
+        got, expected = memory.reshape(x, shape), x.reshape(shape)
+        np.testing.assert_array_equal(got, expected, strict=True)
+        assert np.may_share_memory(got, x) == np.may_share_memory(expected, x)
+    with pytest.raises(ValueError, match="cannot reshape"):
+        memory.reshape(x, (N, 7))
+
+
+def test_a_reshaped_copy_of_many_images_is_shared(threads, monkeypatch, rng):
+    blocks = []
+    monkeypatch.setattr(memory, "for_blocks", lambda run, n, *args, **options: (blocks.append(n), run(0, n)))
+    x = rng.random((16, 64, 64, 16))
+    memory.reshape(x.transpose(0, 3, 1, 2), (16, -1))
+    memory.reshape(x, (16, -1))
+    memory.reshape(x[:, :2, :2].transpose(0, 3, 1, 2), (16, -1))
+    assert blocks == [16]

@@ -15,7 +15,7 @@ def reshape(x: Variable, shape: tuple[int, ...]) -> Any:
     """The elements of x in row-major order, in `shape` (one size may be -1); a view where memory allows."""
     before = x.shape
     try:
-        value = x.array.reshape(shape)
+        value = x.kernels.reshape(x.array, shape)
     except ValueError:
         raise RuntimeError(
             f"shape '{list(shape)}' is invalid for input of size {x.array.size} (shape {tuple(before)})"
