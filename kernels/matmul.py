@@ -77,7 +77,7 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
 def row(x: Array, w: Array, b: Array | None = None, relu: bool = False) -> Array | None:
     """w x + b for x (k,), w (m, k) and b (m,), then ReLU if asked for; None if compiled loops cannot do it."""
     bias = NO_BIAS if b is None else b
-    code = compiled.load("matmul_compiled")
+    code = compiled.load("matmul_row_compiled")
     if code is None or not all(map(_is_plain, (x, w, bias))):
         return None
     y = np.empty(len(w), FLOAT32)

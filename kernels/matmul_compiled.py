@@ -2,14 +2,14 @@
 
 `panels` multiplies with a matrix (K, N) whose rows are long, as the gradients of a linear layer do: it copies a few
 blocks of columns into a panel that stays in the cache. `dots` multiplies with the transpose of a matrix (N, K), as a
-linear layer does: both factors' rows are read along, a chunk of K at a time; `row` is the same for one row. Each result
-is the sum of the same numbers in the same order, however the work is shared out.
+linear layer does: both factors' rows are read along, a chunk of K at a time. Each result is the sum of the same
+numbers in the same order, however the work is shared out.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import boolean, float32, int64, njit, void
+from numba import float32, int64, njit, void
 
 from .fused_compiled import inner, options, table
 from .tile import (
@@ -22,13 +22,10 @@ from .tile import (
     copy_vector,
     dot_tile,
     low_tile,
-    widest_vectors,
 )  # fmt: skip
 
 PANEL = 2  # blocks of columns that are copied together
 CHUNK = 32 * LANES  # elements of a row that `dots` takes at a time: DOT_COLUMNS times as many fit into half of the L1
-
-ROWS = 4  # that `row` takes at once
 
 _matrix = float32[:, ::1]
 
@@ -98,34 +95,3 @@ def dots(x: np.ndarray, y: np.ndarray, rows: np.ndarray, out: np.ndarray) -> Non
     for m in range(M):
         for n in range(N):
             out[m, n] = sums[m // DOT_ROWS, n // DOT_COLUMNS, m % DOT_ROWS * DOT_COLUMNS + n % DOT_COLUMNS]
-
-
-@njit(
-    void(float32[::1], _matrix, float32[::1], boolean, float32[::1]), fastmath={"reassoc", "contract"}, **options
-)  # fmt: skip
-def row(x: np.ndarray, w: np.ndarray, bias: np.ndarray, relu: bool, out: np.ndarray) -> None:  # pragma: no cover
-    """out (N,) = w x + bias, and then ReLU if asked for; x (K,), w (N, K), bias (N,) or (0,).
-
-    ROWS rows of w are read at once: more loads are under way than with one.
-    """
-    widest_vectors()
-    N, K = w.shape
-    together = N // ROWS * ROWS
-    for n in range(0, together, ROWS):
-        a = b = c = d = np.float32(0)
-        for k in range(K):
-            a += w[n, k] * x[k]
-            b += w[n + 1, k] * x[k]
-            c += w[n + 2, k] * x[k]
-            d += w[n + 3, k] * x[k]
-        out[n], out[n + 1], out[n + 2], out[n + 3] = a, b, c, d
-    for n in range(together, N):
-        a = np.float32(0)
-        for k in range(K):
-            a += w[n, k] * x[k]
-        out[n] = a
-    for n in range(len(bias)):
-        out[n] += bias[n]
-    if relu:
-        for n in range(N):
-            out[n] = np.float32(0) if out[n] < 0 else out[n]  # NaN stays NaN
