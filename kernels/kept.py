@@ -26,13 +26,12 @@ _kept: dict[Hashable, tuple[weakref.ref, list[bytes], Any]] = {}
 def kept(make: Callable[[], T], name: Hashable, w: np.ndarray, *others: np.ndarray | None) -> T:
     """make(), or what it returned for the same `name` and array w if the bytes of w and the others are as they were.
 
-    It is kept as long as the array w lives. If w owns its memory and cannot be written to, its bytes are not looked at.
+    It is kept as long as the array w lives.
     """
     if w.nbytes > LARGEST:
         return make()
     key = id(w), name
-    fixed = w.base is None and not w.flags.writeable
-    content = [b"" if a is None else _bytes(a) for a in (None if fixed else w, *others)]
+    content = [b"" if a is None else _bytes(a) for a in (w, *others)]
     found = _kept.get(key)
     if found is None or found[1] != content:
         _kept[key] = found = weakref.ref(w, lambda _: _kept.pop(key, None)), content, make()

@@ -37,6 +37,15 @@ def test_made_anew_after_every_change(change, count):
     assert [kept(count, "a", w, b) for _ in range(2)] == [1, 1]
 
 
+def test_a_view_made_before_writes_to_what_cannot_be_written_to(count):
+    w = np.zeros(3, np.float32)
+    view = w[:]
+    w.flags.writeable = False
+    assert kept(count, "a", w) == 0
+    view[1] = 5
+    assert kept(count, "a", w) == 1
+
+
 def test_nan_is_no_change(count):
     w = np.full(3, np.nan)
     assert [kept(count, "a", w) for _ in range(2)] == [0, 0]

@@ -122,15 +122,10 @@ class _BatchNorm(_Norm):
             scale, shift = scale_and_shift(mean, var, self.weight, self.bias, self.eps)
             return weight * scale.reshape(-1, 1, 1, 1), shift if bias is None else bias * scale + shift
 
-        def fold_for_good() -> tuple[Any, Any]:
-            folded = fold()
-            folded[0].array.flags.writeable = False  # so that `kept` need not look whether it was changed
-            return folded
-
         if is_grad_enabled() or weight.is_cuda:
             return fold()
         others = [None if t is None else t.array for t in (bias, mean, var, self.weight, self.bias)]
-        return kept(fold_for_good, self.eps, weight.array, *others)
+        return kept(fold, self.eps, weight.array, *others)
 
     def _momentum(self) -> float:
         """By how much this batch moves the running statistics; with momentum None they are plain averages."""
