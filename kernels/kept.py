@@ -7,6 +7,7 @@ takes a tenth of the time.
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
@@ -20,7 +21,9 @@ T = TypeVar("T")
 LARGEST = 2**20  # bytes of weights: of larger ones nothing is kept
 FEW = 16  # images: for more, making it anew costs nothing beside the rest
 
-_kept: dict[Hashable, tuple[weakref.ref, list[bytes], Any]] = {}
+_kept: dict[Hashable, tuple[weakref.ref, list[bytes | int], Any]] = {}
+_constants: dict[int, int] = {}  # by their ids, numbered
+_numbers = itertools.count()
 
 
 def kept(make: Callable[[], T], name: Hashable, w: np.ndarray, *others: np.ndarray | None) -> T:
@@ -31,14 +34,24 @@ def kept(make: Callable[[], T], name: Hashable, w: np.ndarray, *others: np.ndarr
     if w.nbytes > LARGEST:
         return make()
     key = id(w), name
-    content = [b"" if a is None else _bytes(a) for a in (w, *others)]
+    content = [b"" if a is None else _content(a) for a in (w, *others)]
     found = _kept.get(key)
     if found is None or found[1] != content:
         _kept[key] = found = weakref.ref(w, lambda _: _kept.pop(key, None)), content, make()
     return found[2]
 
 
-def _bytes(a: np.ndarray) -> bytes:
-    """The content of a, in the order in which it lies in memory if that is one run."""
+def constant(a: np.ndarray) -> np.ndarray:
+    """a, which its maker promises that nobody writes to any more: it is not looked at again, but known by a number."""
+    _constants[id(a)] = next(_numbers)
+    weakref.finalize(a, _constants.pop, id(a)).atexit = False
+    return a
+
+
+def _content(a: np.ndarray) -> bytes | int:
+    """The bytes of a, in the order in which it lies in memory if that is one run; its number if it is constant."""
+    number = _constants.get(id(a))
+    if number is not None:
+        return number
     run = a if a.flags.c_contiguous else flat(a)
     return (a if run is None else run).tobytes()

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from tinygrad_mnist.kernels import kept as module
-from tinygrad_mnist.kernels.kept import LARGEST, kept
+from tinygrad_mnist.kernels.kept import LARGEST, constant, kept
 
 
 @pytest.fixture
@@ -44,6 +44,24 @@ def test_a_view_made_before_writes_to_what_cannot_be_written_to(count):
     assert kept(count, "a", w) == 0
     view[1] = 5
     assert kept(count, "a", w) == 1
+
+
+def test_what_is_constant_is_known_by_itself_not_by_its_bytes(count):
+    w, b = constant(np.zeros(3)), constant(np.zeros(3))
+    assert [kept(count, "a", w, b), kept(count, "a", w, b)] == [0, 0]
+    w[1] = 5  # against the promise: nobody looks
+    assert kept(count, "a", w, b) == 0
+    b = constant(np.zeros(3))  # the same bytes, another array
+    assert [kept(count, "a", w, b), kept(count, "a", w, b)] == [1, 1]
+    assert kept(count, "a", w, np.zeros(3)) == 2
+
+
+def test_constants_are_forgotten_when_they_go():
+    before = len(module._constants)
+    w = constant(np.zeros(3))
+    assert len(module._constants) == before + 1
+    del w
+    assert len(module._constants) == before
 
 
 def test_nan_is_no_change(count):

@@ -64,7 +64,7 @@ class Function:
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Run `forward` on `args` and record it."""
-        check_same_device(cls.__name__, args)
+        check_same_device(cls.__name__, [a for a in args if isinstance(a, Variable)])
         ctx = Context(tuple(isinstance(a, Variable) and a.requires_grad for a in args))
         with no_grad():
             outputs = cls.forward(ctx, *args)

@@ -233,37 +233,43 @@ def op(fn: Callable[..., tuple]) -> Callable[..., Any]:
 
     @functools.wraps(fn)
     def apply(*args: Any, **kwargs: Any) -> Variable:
-        check_same_device(fn.__name__, args)
+        inputs = [a for a in args if isinstance(a, Variable)]
+        check_same_device(fn.__name__, inputs)
         value, *gradients = silent(*args, **kwargs)
-        return record(name, value, args, gradients)
+        if mode.grad or mode.anomaly:
+            return record(name, value, args, gradients)
+        return _made_of(inputs, value)
 
     apply.is_op = True  # type: ignore[attr-defined]  # the tests find the ops by this mark
     return apply
 
 
-def check_same_device(name: str, args: Sequence[Any]) -> None:
-    """Raise if the tensors among `args` live on different devices."""
-    kind = None
-    for a in args:
-        if isinstance(a, Variable):
-            if kind is not None and type(a.array) is not kind:
-                found = ", ".join(f"{tuple(v.shape)} on {v.device}" for v in args if isinstance(v, Variable))
-                raise RuntimeError(
-                    f"{name}: expected all tensors to be on the same device, but found {found}; "
-                    "move them with .to('cpu') or .to('cuda')"
-                )
-            kind = type(a.array)
+def check_same_device(name: str, inputs: Sequence[Variable]) -> None:
+    """Raise if the tensors live on different devices."""
+    for x in inputs:
+        if type(x.array) is not type(inputs[0].array):
+            found = ", ".join(f"{tuple(v.shape)} on {v.device}" for v in inputs)
+            raise RuntimeError(
+                f"{name}: expected all tensors to be on the same device, but found {found}; "
+                "move them with .to('cpu') or .to('cuda')"
+            )
 
 
-def record(name: str, value: Any, args: Sequence[Any], gradients: Sequence[Gradient | None]) -> Variable:
-    """`value` as a Variable; a node that says how it was made, if an input wants a gradient."""
-    inputs = [a for a in args if isinstance(a, Variable)]
+def _made_of(inputs: Sequence[Variable], value: Any) -> Variable:
+    """`value` as a Variable without history, a view of the input whose memory it shows, if there is one."""
     out = inputs[0].like(value)
     array, memory = out.array, out.array.base
     for a in inputs:
         if array is a.array or (memory is not None and (memory is a.array or memory is a.array.base)):
             out.version = a.version
             out.base = a.base or (a, a.node)
+    return out
+
+
+def record(name: str, value: Any, args: Sequence[Any], gradients: Sequence[Gradient | None]) -> Variable:
+    """`value` as a Variable; a node that says how it was made, if an input wants a gradient."""
+    inputs = [a for a in args if isinstance(a, Variable)]
+    out = _made_of(inputs, value)
     if mode.grad:
         edges: list[tuple[Node | Variable, Gradient]] = []
         for a, fn in zip(args, gradients, strict=False):

@@ -80,40 +80,32 @@ def in_turn(modules: Iterable[Module], input: Any) -> Any:
     the BatchNorm2d after it into its weights when that is in eval mode.
     """
     modules = list(modules)
+    # A module that somebody listens to is called on its own. Three more, since nothing follows the last one.
+    kinds = [None if m._forward_hooks or m._forward_pre_hooks else type(m) for m in modules] + [None] * 3
     end = 0
     while end < len(modules):
-        end, input = _first(modules, end, input)
+        end, input = _first(modules, kinds, end, input)
     return input
 
 
-def _first(modules: list[Any], start: int, input: Any) -> tuple[int, Any]:
+def _first(modules: list[Any], kinds: list[type | None], start: int, input: Any) -> tuple[int, Any]:
     """Where the modules from `start` on that can be done together end, and what they make of input."""
-    first: Any = modules[start]
-    end = start + 1
-    if type(first) not in _TAKES_MORE or _has_hooks(first):
+    first, kind, end = modules[start], kinds[start], start + 1
+    if kind not in _TAKES_MORE:
         return end, first(input)
     options: dict[str, Any] = {}
-    if type(first) is Conv2d and _comes(BatchNorm2d, modules, end) and modules[end].num_features == first.out_channels:
+    if kind is Conv2d and kinds[end] is BatchNorm2d and modules[end].num_features == first.out_channels:
         folded = modules[end].fold_into(first.weight, first.bias, input)
         if folded is not None:
             end, options["folded"] = end + 1, folded
-    if _comes(ReLU, modules, end):
+    if kinds[end] is ReLU:
         end, options["then"] = end + 1, "relu"
-        if type(first) is not Linear and _comes(MaxPool2d, modules, end) and _is_plain_2x2(modules[end]):
+        if kind is not Linear and kinds[end] is MaxPool2d and _is_plain_2x2(modules[end]):
             end, options["then"] = end + 1, "relu_pool"
     return end, first(input, **options)
 
 
 _TAKES_MORE = frozenset((Conv2d, BatchNorm2d, Linear))
-
-
-def _comes(kind: type, modules: list[Any], i: int) -> bool:
-    """Whether module i is there, is just of this kind, and nobody listens to it alone."""
-    return i < len(modules) and type(modules[i]) is kind and not _has_hooks(modules[i])
-
-
-def _has_hooks(module: Any) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def _is_plain_2x2(pool: Any) -> bool:

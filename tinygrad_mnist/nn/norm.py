@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from .. import creation
 from ..autograd import is_grad_enabled
-from ..kernels.kept import LARGEST, kept
+from ..kernels.kept import LARGEST, constant, kept
 from ..tensor import Tensor
 from . import functional as F
 from . import init
@@ -110,7 +110,8 @@ class _BatchNorm(_Norm):
     def fold_into(self, weight: Tensor, bias: Tensor | None, images: Tensor) -> tuple[Tensor, Tensor] | None:
         """weight (O, C, KH, KW) and bias (O,) of the convolution that does the given one and then this.
 
-        None if mean and variance are those of the batch, or the weights so many that a pass over the images is less.
+        They may be kept for the next call, and are not to be written to. None if mean and variance are those of the
+        batch, or the weights so many that a pass over the images is less.
         """
         mean, var = self.running_mean, self.running_var
         if self.training or mean is None or var is None:
@@ -122,10 +123,16 @@ class _BatchNorm(_Norm):
             scale, shift = scale_and_shift(mean, var, self.weight, self.bias, self.eps)
             return weight * scale.reshape(-1, 1, 1, 1), shift if bias is None else bias * scale + shift
 
+        def fold_for_good() -> tuple[Any, Any]:
+            folded = fold()
+            for t in folded:
+                constant(t.array)
+            return folded
+
         if is_grad_enabled() or weight.is_cuda:
             return fold()
         others = [None if t is None else t.array for t in (bias, mean, var, self.weight, self.bias)]
-        return kept(fold, self.eps, weight.array, *others)
+        return kept(fold_for_good, self.eps, weight.array, *others)
 
     def _momentum(self) -> float:
         """By how much this batch moves the running statistics; with momentum None they are plain averages."""

@@ -143,10 +143,10 @@ def plain(fn: Callable[..., Any], *operands: Any) -> Any:
     """fn of the arrays of the promoted operands, as a Variable without history."""
     if not _ready(operands, False):
         operands = tuple(broadcast(*promote(*operands)))
-    check_same_device(fn.__name__, operands)
-    first = next(x for x in operands if isinstance(x, Variable))
+    inputs = [x for x in operands if isinstance(x, Variable)]
+    check_same_device(fn.__name__, inputs)
     with np.errstate(all="ignore"):
-        return first.like(fn(*map(raw, operands)))
+        return inputs[0].like(fn(*map(raw, operands)))
 
 
 def floor_divide(x: Any, y: Any) -> Any:
