@@ -49,7 +49,11 @@ def network(library: Any, way: str) -> Any:
     model = cnn(library.nn)
     if way == "channels_last":
         return model.to(memory_format=library.channels_last)
-    return library.compile(model, dynamic=False) if way == "compile" else model
+    if way == "compile":
+        from .pytorch import compiled  # here, so that PyTorch's compiler is in no other process
+
+        return compiled(model)
+    return model
 
 
 def memory(library: Any, args: argparse.Namespace) -> dict[str, float]:

@@ -45,6 +45,7 @@ class Pair:
         self.x = rng.standard_normal((batch, *network.image)).astype(np.float32)
         self.t = rng.integers(0, 10, batch)
         self.tolerance = network.tolerance
+        self.their_networks: dict[str, Any] = {}  # way to use PyTorch -> what its step trains
 
     def our_step(self) -> Work:
         """One SGD step with momentum."""
@@ -60,7 +61,8 @@ class Pair:
 
     def their_step(self, way: str) -> Work:
         """The same in one of the ways to use PyTorch."""
-        network, x = pytorch.prepare(way, copy.deepcopy(self.theirs), torch.tensor(self.x))
+        self.their_networks[way] = copy.deepcopy(self.theirs)
+        network, x = pytorch.prepare(way, self.their_networks[way], torch.tensor(self.x))
         optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
         t = torch.tensor(self.t)
 
@@ -108,3 +110,14 @@ class Pair:
         gradients = {name: p.grad for name, p in exact.named_parameters()}
         for name, p in self.ours.named_parameters():
             assert_close(p.grad.numpy(), gradients[name].numpy(), f"gradient of {name}", self.tolerance)
+
+    def check_their_step(self, way: str, step: Work) -> None:
+        """Roughly every gradient of the whole batch (see above), by its norm: does this way compute all of them?"""
+        step()
+        self.ours.zero_grad()
+        nn.functional.cross_entropy(self.ours(tg.tensor(self.x)), tg.tensor(self.t)).backward()
+        gradients = {name: p.grad.numpy() for name, p in self.their_networks[way].named_parameters()}
+        for name, p in self.ours.named_parameters():
+            difference = np.linalg.norm(gradients[name] - p.grad.numpy()) / np.linalg.norm(p.grad.numpy())
+            if not difference <= 0.05:
+                raise AssertionError(f"PyTorch's {way}: gradient of {name} is off by {difference:.1%} of its norm")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch._dynamo
 import torch._functorch.config
+import torch._inductor.config
 
 EAGER, CHANNELS_LAST, COMPILE = "eager", "channels_last", "compile"
 WAYS = (EAGER, CHANNELS_LAST, COMPILE)
@@ -17,6 +18,9 @@ that memory format; compile: NCHW through torch.compile, whose compiling is not 
 
 torch._functorch.config.donated_buffer = False  # else a compiled graph's gradient can be taken only once
 torch._dynamo.config.fail_on_recompile_limit_hit = True  # else it goes on in eager mode without a word
+# Else torch 2.13 scatters the gradient of max-pooling after it was used: at some batch sizes (32, 64) those of the
+# example CNN's convolutions are 0.
+torch._inductor.config.reorder_for_peak_memory = False
 
 
 @functools.cache

@@ -48,7 +48,13 @@ def scaling(batches: list[int], ways: list[str]) -> Iterator[Case]:
 def _training(name: str, network: Network, batch: int, ways: list[str]) -> Case:
     pair = Pair(network, batch)
     theirs = {way: pair.their_step(way) for way in ways}
-    return Case(name, pair.our_step(), theirs, pair.check_step, batch * flops(network)[1], batch=batch)
+
+    def check() -> None:
+        pair.check_step()
+        for way, step in theirs.items():
+            pair.check_their_step(way, step)
+
+    return Case(name, pair.our_step(), theirs, check, batch * flops(network)[1], batch=batch)
 
 
 def _inference(name: str, network: Network, batch: int, ways: list[str]) -> Case:

@@ -61,6 +61,22 @@ def test_a_wrong_gradient_is_noticed(monkeypatch) -> None:
         both.check_step()
 
 
+def test_a_gradient_that_pytorch_does_not_compute_is_noticed(monkeypatch) -> None:
+    """As its compiler did for max-pooling."""
+    (case,) = steps.training([2], EAGER, {"lenet, batch 2"})
+    case.check()
+    prepare = pytorch.prepare
+
+    def broken(way, network, x):
+        network[0].weight.register_hook(torch.zeros_like)
+        return prepare(way, network, x)
+
+    monkeypatch.setattr(pytorch, "prepare", broken)
+    (case,) = steps.training([2], EAGER, {"lenet, batch 2"})
+    with pytest.raises(AssertionError, match=r"PyTorch's eager: gradient of 0.weight is off by 100.0% of its norm"):
+        case.check()
+
+
 def test_scaling(monkeypatch) -> None:
     monkeypatch.setattr(steps, "SCALED_BATCH", 1)
     monkeypatch.setattr(steps, "IMAGE_SIZES", (14,))
@@ -111,7 +127,7 @@ def test_processes(capfd) -> None:
 
 
 def test_networks_of_a_fresh_process(monkeypatch) -> None:
-    monkeypatch.setattr(torch, "compile", lambda model, dynamic: ("compiled", model, dynamic))
+    monkeypatch.setattr(pytorch, "compiled", lambda model: ("compiled", model))
     assert fresh.network(torch, "eager")[2].weight.is_contiguous()
     assert fresh.network(torch, "channels_last")[2].weight.is_contiguous(memory_format=torch.channels_last)
     assert fresh.network(torch, "compile")[0] == "compiled"
