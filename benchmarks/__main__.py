@@ -2,12 +2,15 @@
 
 Parts: kernels, training (one SGD step of each network), inference, scaling (a step against batch, image size, channels;
 see benchmarks.plot), data (loading and augmenting), memory, race (MNIST in fresh processes), startup (importing), gpu.
+
+It ends with the results as the Markdown tables of docs/performance.md; `python -m benchmarks.tables` writes them there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -16,9 +19,9 @@ from tinygrad_mnist.kernels import compiled
 
 from tinygrad_mnist.utils.cli import new_file, number, tidy_exit
 
-from . import timing
+from . import tables, timing
 from .data import data, waiting
-from .environment import environment
+from .environment import cpus, environment
 from .gpu import gpu
 from .kernels import kernels
 from .processes import memory, race, startup
@@ -27,7 +30,7 @@ from .steps import inference, scaling, training
 from .timing import Case, geometric_means, run
 
 CASES = {"kernels": kernels, "training": training, "inference": inference, "scaling": scaling}
-MOST_RACES = 3  # a pair of them takes two minutes
+MOST_RACES = 3  # ours and three ways to use PyTorch take six minutes
 CPU_PARTS = (*CASES, "data", "memory", "race", "startup")
 PARTS = (*CPU_PARTS, "gpu")
 WITH_WAYS = {*CASES, "memory", "race"}
@@ -40,10 +43,12 @@ def main() -> None:
     whole = number(int, 1)
     parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(PARTS)} (default: all but gpu)")
     parser.add_argument("--batch", type=whole, nargs="+", default=[1, 16, 64, 128, 512], metavar="N")
-    parser.add_argument("--threads", type=whole, nargs="+", default=[1, 2], metavar="N")
+    threads = number(int, 1, cpus())
+    parser.add_argument("--threads", type=threads, nargs="+", default=sorted({1, min(2, cpus())}), metavar="N")
     parser.add_argument("--rounds", type=whole, default=9, metavar="N", help="timed runs of each side (default: 9)")
     parser.add_argument("--against", choices=WAYS, nargs="+", default=list(WAYS), help="ways to use PyTorch")
-    parser.add_argument("--only", default="", metavar="TEXT", help="only cases with this text in their name")
+    only = "only cases whose name has what this regular expression matches"
+    parser.add_argument("--only", type=pattern, default=re.compile(""), metavar="REGEX", help=only)
     parser.add_argument("--numpy-only", action="store_true", help="without compiled kernels")
     parser.add_argument("--json", type=new_file, metavar="FILE", help="write all numbers to this file")
     args = parser.parse_args()
@@ -54,13 +59,24 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with tidy_exit(parser, "Stopped"):
         try:
-            for found in measure(args):
-                rows += found
+            for more in measure(args):
+                rows += more
         finally:  # what was measured before an error or Ctrl-C is kept
-            if args.json and rows:
-                args.json.write_text(json.dumps(report(rows, args), indent=1) + "\n")
+            if rows:
+                found = report(rows, args)
+                if args.json:
+                    args.json.write_text(json.dumps(found, indent=1) + "\n")
+                print("", *tables.every_block([found]), sep="\n\n")
         if not rows:
-            raise ValueError(f"no case has {args.only!r} in its name: without --only all of them are listed")
+            raise ValueError(f"no case has {args.only.pattern!r} in its name: without --only all of them are listed")
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """A type of flag: a regular expression."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from error
 
 
 def report(rows: list[dict[str, Any]], args: argparse.Namespace) -> dict[str, Any]:
@@ -101,7 +117,7 @@ def measure(args: argparse.Namespace) -> Iterator[list[dict[str, Any]]]:
 
 
 def _timed(part: str, cases: Iterator[Case], args: argparse.Namespace, threads: int) -> list[dict[str, Any]]:
-    rows = run(part, (case for case in cases if args.only in case.name), args.rounds, threads)
+    rows = run(part, (case for case in cases if args.only.search(case.name)), args.rounds, threads)
     if rows:
         means = "  ".join(f"{name} {mean:.2f}" for name, mean in geometric_means(rows).items())
         print(f"geometric mean over {len(rows)} rows: {means}")

@@ -4,6 +4,7 @@ how long each of those steps waits for its batch."""
 from __future__ import annotations
 
 import gzip
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -32,12 +33,12 @@ def data(batches: list[int]) -> Iterator[Case]:
         yield _steps(f"{STEPS} steps on {name}", loader)
 
 
-def waiting(batches: list[int], rounds: int, threads: int, only: str = "") -> list[dict[str, Any]]:
+def waiting(batches: list[int], rounds: int, threads: int, only: re.Pattern[str]) -> list[dict[str, Any]]:
     """How long a training step waits for its batch, between steps that have emptied the caches; prints each row."""
     set_threads(threads)
     rows = []
     for name, loader in _loaders(batches):
-        if only in name:
+        if only.search(name):
             waits: list[float] = []
             steps = _train(loader, waits)
             steps()

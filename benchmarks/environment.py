@@ -18,6 +18,11 @@ def cpu() -> str:
     return names[0].partition(":")[2].strip() if names else platform.processor()
 
 
+def cpus() -> int:
+    """How many of them this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def environment() -> dict[str, Any]:
     """The head of the JSON file."""
     commit = subprocess.run(
@@ -25,7 +30,7 @@ def environment() -> dict[str, Any]:
     )
     return {
         "cpu": cpu(),
-        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpus": cpus(),
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in ("numpy", "numba", "torch")},

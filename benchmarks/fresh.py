@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--images", type=int, default=60_000, help="train, and test, on the first ones only")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     start = time.perf_counter()
     library = importlib.import_module(args.library)
@@ -84,7 +85,7 @@ def race(library: Any, args: argparse.Namespace) -> dict[str, Any]:
     start = time.perf_counter()
     open_data = our_data if library.__name__ == "tinygrad_mnist" else torch_data
     train, test = open_data(library, args.images, args.batch)
-    library.manual_seed(1)
+    library.manual_seed(args.seed)
     model = network(library, args.way)
     optimizer = library.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=0.001)
     steps = args.epochs * -(-args.images // args.batch)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 
 import pytest
@@ -95,7 +96,7 @@ def test_data(monkeypatch, capsys) -> None:
     assert [row["name"] for row in steps] == [
         "2 steps on shuffled images, batch 2", "2 steps on shuffled and augmented images, batch 2",
     ]  # fmt: skip
-    (row,) = data.waiting([2], 3, 1, only="augmented")
+    (row,) = data.waiting([2], 3, 1, re.compile("augmented"))
     assert (row["name"], row["rounds"]) == ("waiting for shuffled and augmented images, batch 2", 6)
     assert 0 < row["seconds"]["ours"][1] < row["seconds"]["step"][1]
     assert "waiting for shuffled and augmented images, batch 2: " in capsys.readouterr().out
@@ -123,7 +124,14 @@ def test_processes(capfd) -> None:
         assert row["ratios"]["channels_last" if row["part"] == "race" else "eager"] > 0
     for (accuracy,) in rows[-1]["accuracy"].values():
         assert 0 <= accuracy <= 1
-    assert "test accuracy" in capfd.readouterr().out
+    assert "Test accuracy in %, by seed: ours" in capfd.readouterr().out
+
+
+def test_who_did_not_reach_the_aim() -> None:
+    said = processes.accuracies({"ours": [0.9902, 0.99], "compile": [0.9767, 0.991]})
+    assert said == (
+        "Test accuracy in %, by seed: ours 99.02, 99.00; compile 97.67, 99.10 (1 of 2 did not reach 99%)"
+    )
 
 
 def test_networks_of_a_fresh_process(monkeypatch) -> None:
@@ -148,7 +156,9 @@ def test_program_writes_json(monkeypatch, tmp_path, capsys) -> None:
     assert report["sgemm_gflops"] == {"1": 100}
     assert [row["name"] for row in report["rows"]] == ["relu, forward, batch 2", "relu, gradient, batch 2"]
     check_rows(report["rows"], "kernels")
-    assert "geometric mean over 2 rows: eager" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "geometric mean over 2 rows: eager" in out
+    assert "| work | ours, ms (quartiles) | of the floor | eager |" in out
 
 
 @pytest.mark.parametrize(("error", "code", "said"), [
@@ -171,6 +181,8 @@ def test_rows_before_an_error_are_kept(error, code, said, monkeypatch, tmp_path,
     ("kernel", "unknown part 'kernel': expected kernels, training"),
     ("kernels --batch 0", "--batch: expected a whole number of at least 1, got '0'"),
     ("kernels --json no/rows.json", "there is no folder 'no'"),
+    ("kernels --threads 10000", "--threads: expected a whole number from 1 to "),
+    ("kernels --only (", "'(' is no regular expression: missing )"),
     ("kernels --batch 2 --threads 1 --against eager --only rely", "no case has 'rely' in its name"),
 ])  # fmt: skip
 def test_what_cannot_be_measured(flags, said, monkeypatch, capsys) -> None:
