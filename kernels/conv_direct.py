@@ -14,10 +14,10 @@ import numpy as np
 
 from . import compiled, winograd, winograd_numpy
 from .bands import Band, cut, for_bands
-from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, empty_result, in_blocks, nhwc, offsets, step_of
+from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, empty_result, frame_for, in_blocks, nhwc, offsets, step_of
 from .fused import usable as compiled_usable
 from .kept import FEW, kept
-from .memory import empty
+from .memory import empty, rooms
 from .parallel import PRODUCTS, for_blocks, pieces
 
 __all__ = [
@@ -47,7 +47,7 @@ def conv2d(
     """y (N, O, OH, OW) from x (N, C, H, W), w (O, C/G, KH, KW) and b (O,) or None; then `step`."""
     if winograd.suits(w.shape, stride, padding, dilation, groups):
         return winograd.conv2d(x, w, b, padding, step)
-    code = compiled.load("conv_compiled")
+    code, tile = compiled.load("conv_compiled"), compiled.load("tile")
     N, _, H, W = x.shape
     O, C, KH, KW = w.shape
     OG, width = O // groups, W + 2 * padding[1]
@@ -58,8 +58,8 @@ def conv2d(
 
     def tables() -> tuple[list[np.ndarray], np.ndarray]:
         columns = w.reshape(groups, OG, C, -1).transpose(0, 3, 2, 1)  # (G, KH KW, C, O/G)
-        matrices = [in_blocks(group, code.COLUMNS) for group in columns]
-        bias = np.zeros((groups, matrices[0].shape[0] * code.COLUMNS), np.float32)
+        matrices = [in_blocks(group, tile.COLUMNS) for group in columns]
+        bias = np.zeros((groups, matrices[0].shape[0] * tile.COLUMNS), np.float32)
         if b is not None:
             bias[:, :OG] = b.reshape(groups, OG)
         return matrices, bias
@@ -68,13 +68,14 @@ def conv2d(
 
     def arguments(n: slice, band: Band, g: int = 0) -> tuple[Any, ...]:
         """What the loop takes for some images of a group, and where that group's results come."""
-        frame = band.height, width, band.top, padding[1]
-        pixels = offsets((band.size, stride[0] * width * C), (OW, stride[1] * C), multiple=code.MR)
+        frame = band.height, width, C
+        pixels = offsets((band.size, stride[0] * width * C), (OW, stride[1] * C), multiple=tile.MR)
         xg, outs = nhwc(x[n, g * C : (g + 1) * C, band.x]), slice(g * OG, (g + 1) * OG)
         chosen = _room(choice[n, band.y], outs) if step == RELU_POOL else NO_CHOICE
         return (
-            xg, xg, NO_CHOICE, NONE, frame, pixels, 1, taps, run, matrices[g], bias[g],
+            xg, xg, NO_CHOICE, NONE, band.top, padding[1], pixels, 1, taps, run, matrices[g], bias[g],
             _room(y[n, band.y], outs), chosen, step, OW, EVERY_PIXEL,
+            *rooms((n.start, band.y.start), (frame_for(xg, frame),), ((len(pixels), len(bias[g])),)),
         )  # fmt: skip
 
     def in_groups(start: int, stop: int) -> None:
@@ -104,7 +105,7 @@ def conv2d_input_grad(
 
     By Winograd's tiles, by adding patches up, or by gathering, whichever is fastest.
     """
-    code = compiled.load("conv_compiled")
+    tile = compiled.load("tile")
     N, C, H, W = x_shape
     size = dy.shape[2:] if fused is None else fused.conv_shape[2:]
     if winograd.suits(w.shape, stride, padding, dilation, groups) and winograd.fits(x_shape, size, padding):
@@ -112,9 +113,9 @@ def conv2d_input_grad(
     dx = empty((N, H, W, C), np.float32)
     _, CG, KH, KW = w.shape
     # Multiplications of both ways, with what does not fill a tile.
-    gathered = H * W // (stride[0] * stride[1]) * KH * KW * (CG + -CG % code.COLUMNS)
+    gathered = H * W // (stride[0] * stride[1]) * KH * KW * (CG + -CG % tile.COLUMNS)
     pixels, patch = size[0] * size[1], KH * KW * CG
-    scattered = (pixels + -pixels % code.MR) * (patch + -patch % code.COLUMNS)
+    scattered = (pixels + -pixels % tile.MR) * (patch + -patch % tile.COLUMNS)
     way = _scatter if scattered * SCATTER < gathered else _gather
     way(dx, dy, w, size, stride, padding, dilation, groups, fused)
     return dx.transpose(0, 3, 1, 2)
@@ -125,22 +126,25 @@ def _scatter(
     groups: int, fused: Fused | None,
 ) -> None:  # fmt: skip
     """dx (N, H, W, C): each pixel's patch of gradients is dy · w; they are added up where they overlap."""
-    code = compiled.load("conv_compiled")
+    code, tile = compiled.load("conv_compiled"), compiled.load("tile")
     N, H, W, _ = dx.shape
     O, CG, KH, KW = w.shape
-    OG, frame = O // groups, (H + 2 * padding[0], W + 2 * padding[1], *padding)
+    OG, frame = O // groups, (H + 2 * padding[0], W + 2 * padding[1], CG)
     row = frame[1] * CG
-    pixels = offsets((size[0] * size[1], OG), multiple=code.MR)
+    pixels = offsets((size[0] * size[1], OG), multiple=tile.MR)
     starts = offsets((size[0], stride[0] * row), (size[1], stride[1] * CG))
     taps, run = _taps((KH, KW), CG, row, dilation)
-    matrices = [in_blocks(part.transpose(0, 2, 3, 1).reshape(OG, -1), code.COLUMNS) for part in np.split(w, groups)]
+    patch = KH * KW * CG
+    shapes = (len(pixels), patch + -patch % tile.COLUMNS), frame
+    matrices = [in_blocks(part.transpose(0, 2, 3, 1).reshape(OG, -1), tile.COLUMNS) for part in np.split(w, groups)]
 
     def images(start: int, stop: int) -> None:
         for g in range(groups):
             gradient = step_of(dy, fused, start, stop, slice(g * OG, (g + 1) * OG))
             channels = slice(g * CG, (g + 1) * CG)
             part = _room(dx[start:stop], channels)
-            code.scatter(*gradient, (*size, 0, 0), pixels, starts, taps, run, matrices[g], frame, part)
+            room = rooms(start, ((*size, OG),), shapes)
+            code.scatter(*gradient, pixels, starts, taps, run, matrices[g], *padding, part, *room)
             if groups > 1:
                 dx[start:stop, ..., channels] = part
 
@@ -156,7 +160,7 @@ def _gather(
     For the pixels h of one remainder modulo SH these are always the same k, so each remainder is a convolution of dy
     with some of the taps.
     """
-    code = compiled.load("conv_compiled")
+    code, tile = compiled.load("conv_compiled"), compiled.load("tile")
     N, H, W, _ = dx.shape
     O, CG, KH, KW = w.shape
     OG = O // groups
@@ -169,18 +173,20 @@ def _gather(
             outs = slice(g * OG, (g + 1) * OG)
             gradient = step_of(dy, fused, start, stop, outs)
             part = _room(dx[start:stop], slice(g * CG, (g + 1) * CG))
+            frame = frame_for(gradient[0], (height, width, OG), gradient[3])
             for r, (n_rows, row_taps) in enumerate(rows):
                 for s, (n_columns, column_taps) in enumerate(columns):
-                    pixels = offsets((n_rows, width * OG), (n_columns, OG), multiple=code.MR)
+                    pixels = offsets((n_rows, width * OG), (n_columns, OG), multiple=tile.MR)
                     taps = np.array(
                         [((i + top) * width + j + left) * OG for _, i in row_taps for _, j in column_taps], np.int64
                     )
                     chosen = w[outs][:, :, [tap for tap, _ in row_taps]][..., [tap for tap, _ in column_taps]]
-                    matrix = in_blocks(chosen.transpose(2, 3, 0, 1).reshape(-1, CG), code.COLUMNS)
-                    bias = np.zeros(matrix.shape[0] * code.COLUMNS, np.float32)
+                    matrix = in_blocks(chosen.transpose(2, 3, 0, 1).reshape(-1, CG), tile.COLUMNS)
+                    bias = np.zeros(matrix.shape[0] * tile.COLUMNS, np.float32)
                     code.conv(
-                        *gradient, (height, width, top, left), pixels, 1, taps, OG, matrix, bias,
+                        *gradient, top, left, pixels, 1, taps, OG, matrix, bias,
                         part, NO_CHOICE, NONE, n_columns, (r, stride[0], s, stride[1]),
+                        *rooms(start, (frame,), ((len(pixels), len(bias)),)),
                     )  # fmt: skip
             if groups > 1:
                 dx[start:stop, ..., g * CG : (g + 1) * CG] = part
@@ -220,23 +226,25 @@ def _weight_and_bias_grad(
     dy: np.ndarray, x: np.ndarray, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
     fused: Fused | None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    code = compiled.load("conv_compiled")
+    code, tile = compiled.load("conv_compiled"), compiled.load("tile")
     N, _, H, W = x.shape
     O, C, KH, KW = w_shape
     OG, (OH, OW) = O // groups, dy.shape[2:] if fused is None else fused.conv_shape[2:]
-    frame = (H + 2 * padding[0], W + 2 * padding[1], *padding)
+    frame = (H + 2 * padding[0], W + 2 * padding[1], C)
     row = frame[1] * C
-    patch = offsets((KH, dilation[0] * row), (KW, dilation[1] * C), (C, 1), multiple=code.MR)
+    patch = offsets((KH, dilation[0] * row), (KW, dilation[1] * C), (C, 1), multiple=tile.MR)
     lines = offsets((OH, stride[0] * row))
-    blocks = -(-OG // code.COLUMNS)
+    blocks = -(-OG // tile.COLUMNS)
 
     def images(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        dw = np.zeros((groups, blocks, len(patch), code.COLUMNS), np.float32)
-        db = np.zeros((groups, 2, blocks * code.COLUMNS), np.float32)
+        dw = np.zeros((groups, blocks, len(patch), tile.COLUMNS), np.float32)
+        db = np.zeros((groups, 2, blocks * tile.COLUMNS), np.float32)
         for g in range(groups):
             gradient = step_of(dy, fused, start, stop, slice(g * OG, (g + 1) * OG))
             xg = nhwc(x[start:stop, g * C : (g + 1) * C])
-            code.weight_grad(xg, frame, *gradient, OW, patch, stride[1] * C, lines, OW, dw[g], db[g])
+            frames = frame_for(xg, frame), frame_for(gradient[0], (OH, OW, db.shape[2]), gradient[3])
+            room = rooms(start, frames)
+            code.weight_grad(xg, *padding, *gradient, patch, stride[1] * C, lines, OW, dw[g], db[g], *room)
         return dw, db
 
     parts = for_blocks(images, N, N * OH * OW * O * C * KH * KW / PRODUCTS)
@@ -255,7 +263,7 @@ def flat_index(pooled: Fused) -> np.ndarray:
     return row * np.int32(pooled.conv_shape[3]) + column
 
 
-RESULT = 11  # the place of y among the arguments of the compiled loop; then comes choice
+RESULT = 12  # the place of y among the arguments of the compiled loop; then comes choice
 EVERY_PIXEL = (0, 1, 0, 1)  # the first row and the step between rows, then the same for columns
 
 

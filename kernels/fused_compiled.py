@@ -11,6 +11,7 @@ import numpy as np
 from numba import float32, int64, njit, types, uint8, void
 
 from .fused import NONE, RELU, RELU_POOL
+from .tile import MR, apart, tile
 
 images, choices = float32[:, :, :, ::1], uint8[:, :, :, ::1]
 table, four = int64[::1], types.UniTuple(int64, 4)
@@ -30,6 +31,7 @@ def gather(y: np.ndarray, x: np.ndarray) -> None:  # pragma: no cover
                     y[n, h, w, c] = x[n, h, w, c]
 
 
+@apart
 @njit(void(image), **inner)
 def clear(x: np.ndarray) -> None:  # pragma: no cover
     for h in range(x.shape[0]):
@@ -38,6 +40,7 @@ def clear(x: np.ndarray) -> None:  # pragma: no cover
                 x[h, w, c] = 0
 
 
+@apart
 @njit(void(image, image, int64, int64), **inner)
 def copy(padded: np.ndarray, x: np.ndarray, top: int, left: int) -> None:  # pragma: no cover
     H, W, C = x.shape
@@ -47,6 +50,7 @@ def copy(padded: np.ndarray, x: np.ndarray, top: int, left: int) -> None:  # pra
                 padded[top + h, left + w, c] = x[h, w, c]
 
 
+@apart
 @njit(void(image, image, image, uint8[:, :, ::1], int64, int64, int64), **inner)
 def fill(
     padded: np.ndarray, dy: np.ndarray, y: np.ndarray, choice: np.ndarray, epilogue: int, top: int, left: int
@@ -70,6 +74,7 @@ def fill(
                         into[o] = dy[h, w, o] if taken else np.float32(0)
 
 
+@apart
 @njit(void(image, uint8[:, :, ::1], float32[:, ::1], int64, int64, four), **inner)
 def finish(
     y: np.ndarray, choice: np.ndarray, sums: np.ndarray, epilogue: int, width: int, grid: tuple[int, ...]
@@ -97,6 +102,7 @@ def finish(
                     y[h, w, o] = np.float32(0) if epilogue == RELU and value < 0 else value
 
 
+@apart
 @njit(void(float32[:, ::1], image), **inner)
 def add_pixels(total: np.ndarray, image: np.ndarray) -> None:  # pragma: no cover
     """total[0] += the sum of image (H, W, O) over its pixels; total[1] is room for it, zero before and after."""
@@ -108,3 +114,17 @@ def add_pixels(total: np.ndarray, image: np.ndarray) -> None:  # pragma: no cove
     for o in range(O):
         total[0, o] += total[1, o]
         total[1, o] = 0
+
+
+@apart
+@njit(void(*[int64] * 13), **inner)
+def product(
+    m: int, c: int, c_stride: int, init: int, init_stride: int, a: int, rows: int, a_step: int, segments: int,
+    n_segments: int, run: int, b: int, b_stride: int,
+) -> None:  # fmt: skip  # pragma: no cover
+    """Tiles one below the other until they have m rows or more: the arguments of `tile`, of which rows has as many."""
+    for i in range(0, m, MR):
+        tile(
+            c + 4 * i * c_stride, c_stride, init + 4 * i * init_stride, init_stride,
+            a, rows + 8 * i, a_step, segments, n_segments, run, b, b_stride,
+        )  # fmt: skip

@@ -173,6 +173,28 @@ def _add_neighbours(builder: Any, u: Any, v: Any) -> Any:  # pragma: no cover
     return builder.fadd(even, odd)
 
 
+def apart(function: Any) -> Any:  # pragma: no cover
+    """A compiled function, with one signature and without a result, for others to call where its code lies. Numba would
+    compile it anew as a part of each caller; what it raises is lost."""
+    (compiled,) = function.overloads.values()
+    name = f"{function.py_func.__module__}.{function.py_func.__name__}"
+    binding.add_symbol(name, compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+
+    @intrinsic
+    def call(typing_context: Any, *arguments: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kinds = compiled.signature.args
+            code = cgutils.get_or_insert_function(
+                builder.module, context.call_conv.get_function_type(types.void, kinds), name
+            )
+            context.call_conv.call_function(builder, code, types.void, kinds, cgutils.unpack_tuple(builder, *args))
+            return context.get_dummy_value()
+
+        return types.void(types.BaseTuple.from_types(compiled.signature.args)), emit
+
+    return call
+
+
 @intrinsic
 def copy_vector(typing_context: Any, to: Any, from_: Any) -> Any:  # pragma: no cover
     """LANES numbers from one address to another."""

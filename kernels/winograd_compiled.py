@@ -29,8 +29,8 @@ import numpy as np
 from numba import float32, int64, njit, types, void
 from numba.extending import intrinsic
 
-from .fused_compiled import add_pixels, choices, clear, copy, fill, finish, four, images, options, table
-from .tile import COLUMNS, LANES, LOW_MR, MR, Float, at, load, low_tile, store, tile
+from .fused_compiled import add_pixels, choices, clear, copy, fill, finish, four, image, images, options, product, table
+from .tile import COLUMNS, LANES, LOW_MR, MR, Float, at, load, low_tile, store
 
 BLOCK = 4 * MR  # tiles that are transformed together
 ONE_ONE = 5  # element (1, 1) of 4x4: Aᵀ (element) A has it in all four pixels, so that a bias goes there
@@ -93,59 +93,55 @@ adjoint_transform = _transform(_b, 4, add=True)  # + B m Bᵀ
 @njit(
     void(
         images, four, table, table, int64, table, float32[:, :, :, ::1], float32[:, ::1],
-        images, choices, int64,
+        images, choices, int64, image, image, image, image,
     ),
     **options,
 )  # fmt: skip
 def conv(
     x: np.ndarray, frame: tuple[int, ...], tiles: np.ndarray, outs: np.ndarray, per_image: int, rows: np.ndarray,
-    u: np.ndarray, bias: np.ndarray, y: np.ndarray, choice: np.ndarray, epilogue: int,
+    u: np.ndarray, bias: np.ndarray, y: np.ndarray, choice: np.ndarray, epilogue: int, room: np.ndarray,
+    v: np.ndarray, m: np.ndarray, sums: np.ndarray,
 ) -> None:  # fmt: skip  # pragma: no cover
     """y = epilogue(x * kernel + bias[0]), with u (16, column blocks, C, COLUMNS) = G g Gᵀ; bias[1] is zero.
 
-    `frame` is that of conv_compiled.conv. `tiles` and `outs` say where tiles begin in some framed images
-    and in their results, `per_image` of them in each.
+    frame = (height, width, top, left) says where images lie in `room`, for a group of them, zero around each; they are
+    read where they lie if that is empty. `tiles` and `outs` say where tiles begin in a group and in its results,
+    `per_image` of them in each image, and `rows` where those of a block begin in their transform. The rest is room.
     """
     N, H, W, C = x.shape
-    columns, channels, group = bias.shape[1], C + -C % LANES, len(tiles) // per_image
-    height, width = frame[0], frame[1]
-    framed = height != H or width != W or channels != C
-    room = np.zeros((group * height if framed else 0, width, channels), np.float32)
-    sums = np.empty((group, (height - 2) * (width - 2), columns), np.float32)
-    v = np.zeros((16, BLOCK, channels), np.float32)
-    m = np.empty((16, BLOCK, columns), np.float32)
-    # Arrays made here go when they are no longer named: their addresses are asked for where they are used.
-    u_at, rows_at, bias_at, blocks = u.ctypes.data, rows.ctypes.data, bias.ctypes.data, u.shape[1]
+    columns, channels, group, blocks = m.shape[2], v.shape[2], len(sums), u.shape[1]
+    height, width, top, left = frame
+    x_at, room_at, v_at, m_at, sums_at = x.ctypes.data, room.ctypes.data, v.ctypes.data, m.ctypes.data, sums.ctypes.data
+    u_at, rows_at, bias_at = u.ctypes.data, rows.ctypes.data, bias.ctypes.data
     for start in range(0, N, group):
         count = min(group, N - start)
-        a = x[start].ctypes.data
-        if framed:
-            a = room.ctypes.data
+        a = x_at + 4 * start * H * W * C
+        if room.size:
+            a = room_at
             for n in range(count):
-                copy(room[n * height :], x[start + n], frame[2], frame[3])
+                copy(room, x[start + n], n * height + top, left)
         for t in range(0, count * per_image, BLOCK):
             size = min(BLOCK, count * per_image - t)
             for i in range(size):
                 for c in range(0, channels, LANES):
                     input_transform(
                         a + 4 * (tiles[t + i] + c), width * channels, channels,
-                        v.ctypes.data + 4 * (i * channels + c), 4 * BLOCK * channels, BLOCK * channels,
+                        v_at + 4 * (i * channels + c), 4 * BLOCK * channels, BLOCK * channels,
                     )  # fmt: skip
             for e in range(16):
                 init = bias_at if e == ONE_ONE else bias_at + 4 * columns
                 for block in range(blocks):
                     column = block * COLUMNS
-                    for i in range(0, size, MR):
-                        tile(
-                            m.ctypes.data + 4 * ((e * BLOCK + i) * columns + column), columns, init + 4 * column, 0,
-                            v.ctypes.data + 4 * (e * BLOCK + i) * channels, rows_at, 1, rows_at, 1, C,
-                            u_at + 4 * (e * blocks + block) * C * COLUMNS, COLUMNS,
-                        )  # fmt: skip
+                    product(
+                        size, m_at + 4 * (e * BLOCK * columns + column), columns, init + 4 * column, 0,
+                        v_at + 4 * e * BLOCK * channels, rows_at, 1, rows_at, 1, C,
+                        u_at + 4 * (e * blocks + block) * C * COLUMNS, COLUMNS,
+                    )  # fmt: skip
             for i in range(size):
                 for c in range(0, columns, LANES):
                     output_transform(
-                        m.ctypes.data + 4 * (i * columns + c), 4 * BLOCK * columns, BLOCK * columns,
-                        sums.ctypes.data + 4 * (outs[t + i] + c), (width - 2) * columns, columns,
+                        m_at + 4 * (i * columns + c), 4 * BLOCK * columns, BLOCK * columns,
+                        sums_at + 4 * (outs[t + i] + c), (width - 2) * columns, columns,
                     )  # fmt: skip
         for n in range(count):
             finish(y[start + n], choice[(start + n) % len(choice)], sums[n], epilogue, width - 2, EVERY_PIXEL)
@@ -154,58 +150,58 @@ def conv(
 @njit(
     void(
         images, four, images, images, choices, int64, table, table, int64, table, table, float32[:, :, :, ::1],
-        images, float32[:, :, ::1], float32[:, ::1],
+        images, image, float32[:, ::1], image, image, image, image, image,
     ),
     **options,
 )  # fmt: skip
 def gradients(
     x: np.ndarray, frame: tuple[int, ...], dy: np.ndarray, dy_out: np.ndarray, dy_choice: np.ndarray, undo: int,
     tiles: np.ndarray, outs: np.ndarray, per_image: int, d_rows: np.ndarray, rows: np.ndarray, u: np.ndarray,
-    dx: np.ndarray, du: np.ndarray, db: np.ndarray,
+    dx: np.ndarray, du: np.ndarray, db: np.ndarray, room: np.ndarray, dx_room: np.ndarray, gradient: np.ndarray,
+    v: np.ndarray, d: np.ndarray,
 ) -> None:  # fmt: skip  # pragma: no cover
     """du (16, C or more, O or more) += (Bᵀ x B)ᵀ · (A dy Aᵀ) over all tiles, db[0] += dy; dx = B ((A dy Aᵀ) · u) Bᵀ.
 
     u (16, column blocks, O, COLUMNS) = (G g Gᵀ)ᵀ; dx is left out if it is empty, du and db if du is; db[1] is
     `add_pixels`' room. d_rows and rows are where a tile's rows begin: in A dy Aᵀ, and in the transpose of Bᵀ x B.
+    Other arguments are as for `conv`; dx is made in dx_room if that is not empty.
     """
     N, H, W, C = x.shape
-    columns, channels, group, O = du.shape[2], C + -C % LANES, len(tiles) // per_image, u.shape[2]
-    height, width = frame[0], frame[1]
-    framed = height != H or width != W or channels != C
-    room = np.zeros((group * height if framed else 0, width, channels), np.float32)
-    dx_room = np.zeros((group * height if framed and dx.size else 0, width, channels), np.float32)
-    gradient = np.zeros((group * (height - 2), width - 2, columns), np.float32)
-    blocks = u.shape[1]
-    v_columns = max(channels, blocks * COLUMNS)
-    v = np.empty((16, BLOCK, v_columns), np.float32)
-    d = np.zeros((16, BLOCK, columns), np.float32)
-    u_at, du_at, rows_at, d_rows_at = u.ctypes.data, du.ctypes.data, rows.ctypes.data, d_rows.ctypes.data
-    zeros_at = db[1].ctypes.data
+    columns, v_columns, O, blocks = d.shape[2], v.shape[2], u.shape[2], u.shape[1]
+    channels, group = C + -C % LANES, len(tiles) // per_image
+    height, width, top, left = frame
+    x_at, room_at, dx_at, dx_room_at = x.ctypes.data, room.ctypes.data, dx.ctypes.data, dx_room.ctypes.data
+    gradient_at, v_at, d_at, u_at, du_at = (
+        gradient.ctypes.data, v.ctypes.data, d.ctypes.data, u.ctypes.data, du.ctypes.data
+    )  # fmt: skip
+    rows_at, d_rows_at, zeros_at = rows.ctypes.data, d_rows.ctypes.data, db[1].ctypes.data
     for start in range(0, N, group):
         count = min(group, N - start)
-        a = room.ctypes.data if framed else x[start].ctypes.data
-        to = dx_room.ctypes.data if framed or not dx.size else dx[start].ctypes.data
+        a = room_at if room.size else x_at + 4 * start * H * W * C
+        to = dx_room_at if dx_room.size else dx_at + 4 * start * H * W * C
+        if dx_room.size:
+            clear(dx_room)
         for n in range(count):
-            if framed and du.size:
-                copy(room[n * height :], x[start + n], frame[2], frame[3])
+            if room.size:
+                copy(room, x[start + n], n * height + top, left)
             from_, by = dy_out[(start + n) % len(dy_out)], dy_choice[(start + n) % len(dy_choice)]
-            fill(gradient[n * (height - 2) :], dy[start + n], from_, by, undo, 0, 0)
-            if du.size:
-                add_pixels(db, gradient[n * (height - 2) : (n + 1) * (height - 2)])
-            if dx.size:
-                clear(dx_room[n * height : (n + 1) * height] if framed else dx[start + n])
+            fill(gradient, dy[start + n], from_, by, undo, n * (height - 2), 0)
+            if dx.size and not dx_room.size:
+                clear(dx[start + n])
+        if du.size:
+            add_pixels(db, gradient[: count * (height - 2)])
         for t in range(0, count * per_image, BLOCK):
             size = min(BLOCK, count * per_image - t)
             for i in range(size):
                 for c in range(0, columns, LANES):
                     gradient_transform(
-                        gradient.ctypes.data + 4 * (outs[t + i] + c), (width - 2) * columns, columns,
-                        d.ctypes.data + 4 * (i * columns + c), 4 * BLOCK * columns, BLOCK * columns,
+                        gradient_at + 4 * (outs[t + i] + c), (width - 2) * columns, columns,
+                        d_at + 4 * (i * columns + c), 4 * BLOCK * columns, BLOCK * columns,
                     )  # fmt: skip
                 for c in range(0, channels if du.size else 0, LANES):
                     input_transform(
                         a + 4 * (tiles[t + i] + c), width * channels, channels,
-                        v.ctypes.data + 4 * (i * v_columns + c), 4 * BLOCK * v_columns, BLOCK * v_columns,
+                        v_at + 4 * (i * v_columns + c), 4 * BLOCK * v_columns, BLOCK * v_columns,
                     )  # fmt: skip
             for e in range(len(du)):
                 for column in range(0, columns, COLUMNS):
@@ -213,28 +209,27 @@ def gradients(
                         c = du_at + 4 * ((e * len(rows) + row) * columns + column)
                         low_tile(
                             c, columns, c, columns,
-                            v.ctypes.data + 4 * e * BLOCK * v_columns, rows_at + 8 * row, v_columns, rows_at, 1, size,
-                            d.ctypes.data + 4 * (e * BLOCK * columns + column), columns,
+                            v_at + 4 * e * BLOCK * v_columns, rows_at + 8 * row, v_columns, rows_at, 1, size,
+                            d_at + 4 * (e * BLOCK * columns + column), columns,
                         )  # fmt: skip
             if not dx.size:
                 continue
             for e in range(16):
                 for block in range(blocks):
-                    for i in range(0, size, MR):
-                        tile(
-                            v.ctypes.data + 4 * ((e * BLOCK + i) * v_columns + block * COLUMNS), v_columns, zeros_at, 0,
-                            d.ctypes.data + 4 * (e * BLOCK + i) * columns, d_rows_at, 1, rows_at, 1, O,
-                            u_at + 4 * (e * blocks + block) * O * COLUMNS, COLUMNS,
-                        )  # fmt: skip
+                    product(
+                        size, v_at + 4 * (e * BLOCK * v_columns + block * COLUMNS), v_columns, zeros_at, 0,
+                        d_at + 4 * e * BLOCK * columns, d_rows_at, 1, rows_at, 1, O,
+                        u_at + 4 * (e * blocks + block) * O * COLUMNS, COLUMNS,
+                    )  # fmt: skip
             for i in range(size):
                 for c in range(0, channels, LANES):
                     adjoint_transform(
-                        v.ctypes.data + 4 * (i * v_columns + c), 4 * BLOCK * v_columns, BLOCK * v_columns,
+                        v_at + 4 * (i * v_columns + c), 4 * BLOCK * v_columns, BLOCK * v_columns,
                         to + 4 * (tiles[t + i] + c), width * channels, channels,
                     )  # fmt: skip
-        if framed and dx.size:
+        if dx_room.size:
             for n in range(count):
                 for h in range(H):
                     for w in range(W):
                         for c in range(C):
-                            dx[start + n, h, w, c] = dx_room[n * height + h + frame[2], w + frame[3], c]
+                            dx[start + n, h, w, c] = dx_room[n * height + top + h, left + w, c]
