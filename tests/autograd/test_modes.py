@@ -1,12 +1,14 @@
 """Switches: no_grad and its relatives as context, decorator and across threads."""
 
 import threading
+import warnings
 
+import numpy as np
 import pytest
 
 import tinygrad_mnist as tg
 from tinygrad_mnist import autograd
-from tinygrad_mnist.autograd import every_gradient_is_wanted
+from tinygrad_mnist.autograd import every_gradient_is_wanted, op
 
 pytestmark = pytest.mark.usefixtures("default_device")
 
@@ -115,3 +117,38 @@ def test_every_gradient_is_wanted_by_backward_and_not_by_grad():
     tg.autograd.grad(y.sum(), x)
     assert seen == [True, False, False]
     assert not every_gradient_is_wanted()
+
+
+def _divide_by_zero():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        np.float32(1) / np.float32(0)
+    return len(said)
+
+
+def test_numpy_is_silent_in_an_op_and_in_an_op_in_that_and_only_there():
+    @op
+    def fails(v):
+        found.append(_divide_by_zero())
+        raise ZeroDivisionError
+
+    @op
+    def outer(v):
+        with pytest.raises(ZeroDivisionError):
+            fails(v)
+        found.append(_divide_by_zero())
+        return (v.array,)
+
+    def thread():
+        outer(x)
+        found.append(_divide_by_zero())
+
+    found = []
+    thread()
+    worker = threading.Thread(target=thread)
+    worker.start()
+    worker.join()
+    with pytest.raises(ZeroDivisionError):
+        fails(x)
+    outer(x)  # and goes on after an error
+    assert found == [0, 0, 1, 0, 0, 1, 0, 0, 0]

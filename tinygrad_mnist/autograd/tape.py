@@ -22,7 +22,7 @@ from ..backend import CPU, of
 from ..backend import device as Device
 from . import anomaly
 from .hooks import RemovableHandle
-from .modes import mode
+from .modes import mode, silent
 
 Gradient = Callable[..., "Variable"]  # g -> dx, or (g, y) -> dx with y the op's own output
 
@@ -229,13 +229,11 @@ def op(fn: Callable[..., tuple]) -> Callable[..., Any]:
     """
     name = "".join(part.capitalize() for part in fn.__name__.split("_")) + "Backward0"
 
-    silent = np.errstate(all="ignore")(fn)  # as in PyTorch, inf and NaN are results, not warnings
-
     @functools.wraps(fn)
     def apply(*args: Any, **kwargs: Any) -> Variable:
         inputs = [a for a in args if isinstance(a, Variable)]
         check_same_device(fn.__name__, inputs)
-        value, *gradients = silent(*args, **kwargs)
+        value, *gradients = silent.call(fn, args, kwargs)
         if mode.grad or mode.anomaly:
             return record(name, value, args, gradients)
         return _made_of(inputs, value)
@@ -260,7 +258,8 @@ def _made_of(inputs: Sequence[Variable], value: Any) -> Variable:
     out = inputs[0].like(value)
     array, memory = out.array, out.array.base
     for a in inputs:
-        if array is a.array or (memory is not None and (memory is a.array or memory is a.array.base)):
+        shown = a.array
+        if array is shown or (memory is not None and (memory is shown or memory is shown.base)):
             out.version = a.version
             out.base = a.base or (a, a.node)
     return out
