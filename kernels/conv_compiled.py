@@ -74,7 +74,7 @@ def scatter(
     where dx has its corner at (top, left). The patch of pixel p begins at starts[p] there, and has a run of numbers at
     each of `taps`.
     """
-    N, H, W, C = dx.shape
+    N, H, W, _ = dx.shape
     columns, O = patches.shape[1], dy.shape[3]
     no_bias, start = np.zeros(COLUMNS, np.float32), np.zeros(1, np.int64)
     numbers = framed.reshape(-1)
@@ -92,10 +92,7 @@ def scatter(
                 more = patches[pixel, tap * run :]
                 for k in range(run):
                     sums[k] += more[k]
-        for h in range(H):
-            for v in range(W):
-                for c in range(C):
-                    dx[n, h, v, c] = framed[h + top, v + left, c]
+        copy(dx[n], 0, 0, framed, top, left, H, W)
 
 
 @njit(
@@ -121,7 +118,7 @@ def weight_grad(
     for n in range(N):
         a, b = x_at + 4 * n * H * W * C, dy_at + 4 * n * OH * OW * O
         if framed.size:
-            copy(framed, x[n], top, left)
+            copy(framed, top, left, x[n], 0, 0, H, W)
             a = framed_at
         if gradient.size:
             fill(gradient, dy[n], dy_out[n % len(dy_out)], dy_choice[n % len(dy_choice)], undo, 0, 0)

@@ -41,13 +41,15 @@ def clear(x: np.ndarray) -> None:  # pragma: no cover
 
 
 @apart
-@njit(void(image, image, int64, int64), **inner)
-def copy(padded: np.ndarray, x: np.ndarray, top: int, left: int) -> None:  # pragma: no cover
-    H, W, C = x.shape
+@njit(void(image, int64, int64, image, int64, int64, int64, int64), **inner)
+def copy(
+    to: np.ndarray, to_top: int, to_left: int, x: np.ndarray, top: int, left: int, H: int, W: int
+) -> None:  # pragma: no cover
+    """H x W pixels of x, from (top, left) on, into as many of another image."""
     for h in range(H):
         for w in range(W):
-            for c in range(C):
-                padded[top + h, left + w, c] = x[h, w, c]
+            for c in range(min(x.shape[2], to.shape[2])):
+                to[to_top + h, to_left + w, c] = x[top + h, left + w, c]
 
 
 @apart
@@ -58,20 +60,19 @@ def fill(
     """dy of one image, carried back through the epilogue, into a larger image whose rest stays as it is."""
     H, W, O = dy.shape
     if epilogue == NONE:
-        copy(padded, dy, top, left)
+        copy(padded, top, left, dy, 0, 0, H, W)
     elif epilogue == RELU:
         for h in range(H):
             for w in range(W):
                 for o in range(O):
                     padded[top + h, left + w, o] = dy[h, w, o] if y[h, w, o] > 0 else np.float32(0)
     else:
-        for h in range(H):
-            for w in range(W):
-                for k in range(4):
-                    into = padded[top + 2 * h + k // 2, left + 2 * w + k % 2]
-                    for o in range(O):
-                        taken = choice[h, w, o] == k and y[h, w, o] > 0
-                        into[o] = dy[h, w, o] if taken else np.float32(0)
+        for row in range(2 * H):
+            for column in range(2 * W):
+                h, w, k = row // 2, column // 2, row % 2 * 2 + column % 2
+                for o in range(O):
+                    taken = (choice[h, w, o] == k) & (y[h, w, o] > 0)
+                    padded[top + row, left + column, o] = dy[h, w, o] if taken else np.float32(0)
 
 
 @apart

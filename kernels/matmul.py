@@ -11,7 +11,7 @@ import numpy as np
 
 from . import compiled, parallel
 from .fused import FLOAT32, offsets
-from .memory import empty
+from .memory import empty, rooms
 
 SMALL = 2**18  # multiplications: above this BLAS takes threads of its own, if it may
 BATCHED = 8  # times what a large product of as many operations takes: what a small one does
@@ -59,17 +59,20 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
         x = np.ascontiguousarray(x)  # read again for each of y's blocks of columns
         rows, zeros = offsets((n, k)), np.zeros(code.COLUMNS, np.float32)
         parallel.for_blocks(
-            lambda start, stop: code.panels(x, rows, y, out, zeros, start, stop),
+            lambda i, j: code.panels(x, rows, y, out, zeros, i, j, *rooms(i, (), ((code.PANEL * k * code.COLUMNS,),))),
             -(-m // code.COLUMNS), work, blas=False,
         )  # fmt: skip
         return True
     if n <= FEW and x.flags.c_contiguous and y.T.flags.c_contiguous and k % code.LANES == 0:
         rows = offsets((m, k), multiple=code.DOT_COLUMNS).reshape(-1, code.DOT_COLUMNS)
-        wide = code.DOT_COLUMNS
-        parallel.for_blocks(
-            lambda start, stop: code.dots(x, y.T, rows[start:stop], out[:, start * wide : stop * wide]),
-            len(rows), work, blas=False,
-        )  # fmt: skip
+        wide, tall = code.DOT_COLUMNS, -(-n // code.DOT_ROWS)
+        panel = tall, code.DOT_ROWS * (code.CHUNK if tall > 1 else k)  # long rows are faster, but only if read once
+
+        def columns(start: int, stop: int) -> None:
+            room = rooms(start, ((tall, stop - start, code.DOTS),), (panel,))
+            code.dots(x, y.T, rows[start:stop], out[:, start * wide : stop * wide], *room)
+
+        parallel.for_blocks(columns, len(rows), work, blas=False)
         return True
     return False
 

@@ -119,7 +119,7 @@ def conv(
         if room.size:
             a = room_at
             for n in range(count):
-                copy(room, x[start + n], n * height + top, left)
+                copy(room, n * height + top, left, x[start + n], 0, 0, H, W)
         for t in range(0, count * per_image, BLOCK):
             size = min(BLOCK, count * per_image - t)
             for i in range(size):
@@ -183,7 +183,7 @@ def gradients(
             clear(dx_room)
         for n in range(count):
             if room.size:
-                copy(room, x[start + n], n * height + top, left)
+                copy(room, n * height + top, left, x[start + n], 0, 0, H, W)
             from_, by = dy_out[(start + n) % len(dy_out)], dy_choice[(start + n) % len(dy_choice)]
             fill(gradient, dy[start + n], from_, by, undo, n * (height - 2), 0)
             if dx.size and not dx_room.size:
@@ -229,7 +229,4 @@ def gradients(
                     )  # fmt: skip
         if dx_room.size:
             for n in range(count):
-                for h in range(H):
-                    for w in range(W):
-                        for c in range(C):
-                            dx[start + n, h, w, c] = dx_room[n * height + top + h, left + w, c]
+                copy(dx[start + n], 0, 0, dx_room, n * height + top, left, H, W)
