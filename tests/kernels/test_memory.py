@@ -133,7 +133,7 @@ def test_rooms_begin_at_lines_of_the_cache_and_do_not_overlap():
     shapes = ((3, 5), (0, 0, 0), (7,)), ((2, 3), (1,))
     made = memory.rooms("piece", *shapes)
     assert [room.shape for room in made] == [*shapes[0], *shapes[1]]
-    assert all(room.ctypes.data % memory.LINE == 0 for room in made)
+    assert all(room.ctypes.data % memory.LINE == 0 for room in made if room.size)
     for i, room in enumerate(made):
         room.fill(i + 1)
     assert [np.unique(room).tolist() for room in made] == [[1], [], [3], [4], [5]]
