@@ -13,6 +13,7 @@ from benchmarks import __main__ as program
 from benchmarks import data, fresh, pair, processes, pytorch, steps, timing
 from benchmarks.kernels import kernels
 from benchmarks.networks import NETWORKS, Network, cnn
+from tinygrad_mnist import nn
 
 EAGER = ["eager", "channels_last"]
 FIELDS = {
@@ -41,6 +42,15 @@ def test_kernels() -> None:
     names = [row["name"] for row in rows]
     assert all(any(name.startswith(kernel) for name in names) for kernel in KERNELS)
     assert len(names) == len(set(names)) == 22
+
+
+def test_a_wrong_kernel_is_noticed(monkeypatch) -> None:
+    monkeypatch.setattr(nn.functional, "relu", lambda x: 1.0001 * x.clamp(min=0))
+    relu = [case for case in kernels([2], EAGER) if case.name.startswith("relu")]
+    for case in relu:
+        with pytest.raises(AssertionError, match=f"{case.name}: relative error 1.00e-04, expected at most 1e-05"):
+            case.check()
+    assert len(relu) == 2
 
 
 def test_steps() -> None:
