@@ -12,7 +12,6 @@ import contextlib
 import functools
 import importlib
 import importlib.util
-import os
 import shutil
 import sys
 import tempfile
@@ -50,14 +49,24 @@ def numba_works() -> bool:
 
 
 @functools.cache
-def forget_outdated(folder: Path) -> None:
-    """Delete the cached code in `folder` that is older than a source there.
+def cache_folder() -> Path:
+    """Where Numba keeps the compiled kernels: beside them, by user, or, where it can write to neither, for now."""
+    from numba.core import caching, config
+
+    try:
+        return Path(caching.CompileResultCacheImpl(use_compiled).locator.get_cache_path())
+    except RuntimeError:
+        config.CACHE_DIR = tempfile.mkdtemp()
+        atexit.register(shutil.rmtree, config.CACHE_DIR, ignore_errors=True)
+        return Path(config.CACHE_DIR)
+
+
+@functools.cache
+def forget_outdated(folder: Path, cache: Path) -> None:
+    """Delete the cached code that is older than a source in `folder`.
 
     Numba compares a function with its own file only, not with those whose functions it calls.
     """
-    cache = folder / "__pycache__"
-    if not os.access(cache, os.W_OK):
-        return  # then Numba caches elsewhere, by user
     newest = max(source.stat().st_mtime for source in folder.glob("*.py"))
     for index in cache.glob("*.nbi"):
         with contextlib.suppress(FileNotFoundError):  # another process may have been first
@@ -67,9 +76,9 @@ def forget_outdated(folder: Path) -> None:
 
 @functools.cache
 def _load(name: str) -> ModuleType:
-    from numba.core import config, event
+    from numba.core import event
 
-    forget_outdated(Path(__file__).parent)
+    forget_outdated(Path(__file__).parent, cache_folder())
 
     class Notice(event.Listener):
         said = False
@@ -83,11 +92,4 @@ def _load(name: str) -> ModuleType:
             pass
 
     with event.install_listener("numba:compile", Notice()):
-        try:
-            return importlib.import_module(f".{name}", __package__)
-        except RuntimeError as error:
-            if "no locator available" not in str(error):  # Numba found a folder that can be written
-                raise
-            config.CACHE_DIR = tempfile.mkdtemp()
-            atexit.register(shutil.rmtree, config.CACHE_DIR, ignore_errors=True)
-            return importlib.import_module(f".{name}", __package__)
+        return importlib.import_module(f".{name}", __package__)

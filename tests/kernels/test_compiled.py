@@ -103,19 +103,14 @@ def test_a_numba_that_cannot_be_imported(monkeypatch):
 
 
 def test_where_no_folder_can_be_written_compiled_code_is_kept_in_a_temporary_one(monkeypatch, tmp_path):
-    from numba.core import config
-
-    def import_module(name, package):
-        if not config.CACHE_DIR:
-            raise RuntimeError("cannot cache function 'f': no locator available for file 'f.py'")
-        raise RuntimeError(f"something else, in {config.CACHE_DIR}")
+    from numba.core import caching, config
 
     monkeypatch.setattr(config, "CACHE_DIR", "")
     monkeypatch.setattr(tempfile, "mkdtemp", lambda: str(tmp_path))
-    monkeypatch.setattr(importlib, "import_module", import_module)
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match=f"something else, in {tmp_path}"):
-            compiled._load.__wrapped__("any")
+    assert compiled.cache_folder.__wrapped__() == KERNELS / "__pycache__"
+    monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])
+    assert compiled.cache_folder.__wrapped__() == tmp_path
+    assert str(tmp_path) == config.CACHE_DIR
 
 
 OTHER_CPU = """
@@ -166,17 +161,18 @@ def test_tiles_of_other_cpus_give_the_same(tmp_path, fma, lanes):
 def test_cached_code_older_than_a_source_is_forgotten(tmp_path):
     """Of any source: a function may call another file's, which Numba does not look at."""
     cache = tmp_path / "__pycache__"
-    compiled.forget_outdated(tmp_path)  # no cache yet
+    (tmp_path / "a.py").touch()
+    compiled.forget_outdated(tmp_path, cache)  # no cache yet
     cache.mkdir()
     for name, seconds in [("a.py", 100), ("b.py", 200), ("__pycache__/a.old.nbi", 150), ("__pycache__/a.new.nbi", 250)]:
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (seconds, seconds))
     compiled.forget_outdated.cache_clear()
-    compiled.forget_outdated(tmp_path)
+    compiled.forget_outdated(tmp_path, cache)
     assert [path.name for path in cache.iterdir()] == ["a.new.nbi"]
     (cache / "a.gone.nbi").symlink_to("nowhere")  # as a file that another process deletes meanwhile
     compiled.forget_outdated.cache_clear()
-    compiled.forget_outdated(tmp_path)
+    compiled.forget_outdated(tmp_path, cache)
 
 
 @pytest.mark.parametrize("source", sorted(KERNELS.glob("*_compiled.py")), ids=lambda path: path.stem)
