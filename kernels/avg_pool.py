@@ -11,7 +11,7 @@ from . import compiled
 from .conv import Pair, empty_nhwc
 from .fused import nhwc
 from .half import in_float32
-from .parallel import BYTES, for_blocks
+from .parallel import BYTES, share
 from .pool import adaptive_windows, pool_shape, window_elements
 
 Windows = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -100,10 +100,10 @@ def _averages(x: np.ndarray, size: Pair, windows: Windows) -> np.ndarray:
     """y (N, C, *size), by the compiled loop."""
     y, images, code = empty_nhwc((*x.shape[:2], *size), x.dtype), nhwc(x), compiled.load("pool_compiled")
 
-    def run(start: int, stop: int) -> None:
-        code.avg_pool(images[start:stop], nhwc(y[start:stop]), *windows)
+    def part(start: int, stop: int) -> tuple[np.ndarray, ...]:
+        return images[start:stop], nhwc(y[start:stop]), *windows
 
-    for_blocks(run, len(y), (x.nbytes + y.nbytes) / BYTES, blas=False)
+    share(code.avg_pool, part, len(y), (x.nbytes + y.nbytes) / BYTES)
     return y
 
 
@@ -111,10 +111,10 @@ def _shared(dy: np.ndarray, x_shape: tuple[int, ...], windows: Windows) -> np.nd
     """dx (N, C, H, W), by the compiled loop."""
     dx, images, code = empty_nhwc(x_shape, dy.dtype), nhwc(dy), compiled.load("pool_compiled")
 
-    def run(start: int, stop: int) -> None:
-        code.avg_pool_grad(images[start:stop], nhwc(dx[start:stop]), *windows)
+    def part(start: int, stop: int) -> tuple[np.ndarray, ...]:
+        return images[start:stop], nhwc(dx[start:stop]), *windows
 
-    for_blocks(run, len(dx), (dy.nbytes + dx.nbytes) / BYTES, blas=False)
+    share(code.avg_pool_grad, part, len(dx), (dy.nbytes + dx.nbytes) / BYTES)
     return dx
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .fused import ALL, RELU_POOL
-from .parallel import for_blocks, for_calls
+from .parallel import for_calls, share
 
 
 class Band(NamedTuple):
@@ -48,9 +48,5 @@ def for_bands(
     """The compiled function(*arguments(images, band)) for all bands of N images, shared out among the threads."""
     if len(bands) > 1:
         for_calls(function, [arguments(slice(n, n + 1), band) for n in range(N) for band in bands])
-        return
-
-    def block(start: int, stop: int) -> None:
-        function(*arguments(slice(start, stop), bands[0]))
-
-    for_blocks(block, N, nanoseconds, blas=False)
+    else:
+        share(function, lambda start, stop: arguments(slice(start, stop), bands[0]), N, nanoseconds)

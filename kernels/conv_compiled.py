@@ -21,6 +21,7 @@ import numpy as np
 from numba import float32, int64, njit, void
 
 from .fused_compiled import add_pixels, choices, copy, fill, finish, four, image, images, options, product, table
+from .team_compiled import handed_over
 from .tile import COLUMNS
 
 _blocks = float32[:, :, ::1]
@@ -28,12 +29,13 @@ _blocks = float32[:, :, ::1]
 
 @njit(
     void(
-        images, images, choices, int64, int64, int64, table, int64, table, int64, _blocks, float32[::1],
+        int64, images, images, choices, int64, int64, int64, table, int64, table, int64, _blocks, float32[::1],
         images, choices, int64, int64, four, image, float32[:, ::1],
     ),
     **options,
 )  # fmt: skip
 def conv(
+    slot: int,
     x: np.ndarray, x_out: np.ndarray, x_choice: np.ndarray, undo: int, top: int, left: int, pixels: np.ndarray,
     step: int, segments: np.ndarray, run: int, w: np.ndarray, bias: np.ndarray, y: np.ndarray, choice: np.ndarray,
     epilogue: int, width: int, grid: tuple[int, ...], framed: np.ndarray, sums: np.ndarray,
@@ -44,6 +46,8 @@ def conv(
     that is not empty; `undo` is the epilogue that x, a gradient, is carried back through on the way there. `sums`
     (pixels, columns) is room.
     """
+    if handed_over(slot):
+        return
     N, H, W, C = x.shape
     columns = len(bias)
     x_at, framed_at, w_at, bias_at = x.ctypes.data, framed.ctypes.data, w.ctypes.data, bias.ctypes.data
@@ -64,6 +68,7 @@ def conv(
 
 @njit(**options)  # compiled when it is first called: few convolutions need it
 def scatter(
+    slot: int,
     dy: np.ndarray, dy_out: np.ndarray, dy_choice: np.ndarray, undo: int, pixels: np.ndarray, starts: np.ndarray,
     taps: np.ndarray, run: int, w: np.ndarray, top: int, left: int, dx: np.ndarray, gradient: np.ndarray,
     patches: np.ndarray, framed: np.ndarray,
@@ -74,6 +79,8 @@ def scatter(
     where dx has its corner at (top, left). The patch of pixel p begins at starts[p] there, and has a run of numbers at
     each of `taps`.
     """
+    if handed_over(slot):
+        return
     N, H, W, _ = dx.shape
     columns, O = patches.shape[1], dy.shape[3]
     no_bias, start = np.zeros(COLUMNS, np.float32), np.zeros(1, np.int64)
@@ -97,13 +104,13 @@ def scatter(
 
 @njit(
     void(
-        images, int64, int64, images, images, choices, int64, table, int64, table, int64, _blocks, float32[:, ::1],
-        image, image,
+        int64, images, int64, int64, images, images, choices, int64, table, int64, table, int64, _blocks,
+        float32[:, ::1], image, image,
     ),
     **options,
 )  # fmt: skip
 def weight_grad(
-    x: np.ndarray, top: int, left: int, dy: np.ndarray, dy_out: np.ndarray, dy_choice: np.ndarray, undo: int,
+    slot: int, x: np.ndarray, top: int, left: int, dy: np.ndarray, dy_out: np.ndarray, dy_choice: np.ndarray, undo: int,
     patch: np.ndarray, step: int, segments: np.ndarray, run: int, dw: np.ndarray, db: np.ndarray, framed: np.ndarray,
     gradient: np.ndarray,
 ) -> None:  # fmt: skip  # pragma: no cover
@@ -111,6 +118,8 @@ def weight_grad(
 
     x is laid into `framed`, and dy carried back into `gradient`, if they are not empty, as in `conv`.
     """
+    if handed_over(slot):
+        return
     (N, H, W, C), (_, OH, OW, O) = x.shape, dy.shape
     columns = dw.shape[0] * COLUMNS
     x_at, framed_at, dy_at, gradient_at = x.ctypes.data, framed.ctypes.data, dy.ctypes.data, gradient.ctypes.data

@@ -18,7 +18,7 @@ from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, empty_result, frame_
 from .fused import usable as compiled_usable
 from .kept import FEW, kept
 from .memory import empty, rooms
-from .parallel import PRODUCTS, for_blocks, pieces
+from .parallel import PRODUCTS, pieces, share
 
 __all__ = [
     "NONE", "RELU", "RELU_POOL", "Fused", "conv2d", "conv2d_gradients", "conv2d_input_grad", "conv2d_weight_grad",
@@ -78,22 +78,18 @@ def conv2d(
             *rooms((n.start, band.y.start), (frame_for(xg, frame),), ((len(pixels), len(bias[g])),)),
         )  # fmt: skip
 
-    def in_groups(start: int, stop: int) -> None:
-        for g in range(groups):
-            call = arguments(slice(start, stop), whole, g)
-            code.conv(*call)
-            outs = slice(g * OG, (g + 1) * OG)
-            y[start:stop, ..., outs] = call[RESULT]
-            if step == RELU_POOL:
-                choice[start:stop, ..., outs] = call[RESULT + 1]
-
     work = N * OH * OW * w.size / PRODUCTS
     bands = cut(1 if groups > 1 else pieces(N, work), H, KH, step, stride[0], padding[0], dilation[0])
     if groups == 1:
         for_bands(code.conv, arguments, N, bands, work)
     else:
         (whole,) = bands
-        for_blocks(in_groups, N, work, blas=False)
+        for g in range(groups):
+            calls = share(code.conv, lambda i, j: arguments(slice(i, j), whole, g), N, work / groups)  # noqa: B023
+            outs = slice(g * OG, (g + 1) * OG)
+            y[..., outs] = np.concatenate([call[RESULT] for call in calls])
+            if step == RELU_POOL:
+                choice[..., outs] = np.concatenate([call[RESULT + 1] for call in calls])
     return Fused(step, y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2), (N, O, OH, OW))
 
 
@@ -138,17 +134,18 @@ def _scatter(
     shapes = (len(pixels), patch + -patch % tile.COLUMNS), frame
     matrices = [in_blocks(part.transpose(0, 2, 3, 1).reshape(OG, -1), tile.COLUMNS) for part in np.split(w, groups)]
 
-    def images(start: int, stop: int) -> None:
-        for g in range(groups):
-            gradient = step_of(dy, fused, start, stop, slice(g * OG, (g + 1) * OG))
-            channels = slice(g * CG, (g + 1) * CG)
-            part = _room(dx[start:stop], channels)
-            room = rooms(start, ((*size, OG),), shapes)
-            code.scatter(*gradient, pixels, starts, taps, run, matrices[g], *padding, part, *room)
-            if groups > 1:
-                dx[start:stop, ..., channels] = part
+    for g in range(groups):
+        gradient = step_of(dy, fused, slice(g * OG, (g + 1) * OG))
+        part = _room(dx, slice(g * CG, (g + 1) * CG))
 
-    for_blocks(images, N, N * size[0] * size[1] * w.size / PRODUCTS)
+        def images(start: int, stop: int) -> tuple[Any, ...]:
+            product = pixels, starts, taps, run, matrices[g], *padding  # noqa: B023  (called before the next group)
+            room = rooms(start, ((*size, OG),), shapes)
+            return *gradient.of(start, stop), *product, part[start:stop], *room  # noqa: B023
+
+        share(code.scatter, images, N, N * size[0] * size[1] * OG * patch / PRODUCTS)
+        if groups > 1:
+            dx[..., g * CG : (g + 1) * CG] = part
 
 
 def _gather(
@@ -168,30 +165,30 @@ def _gather(
     columns = [_phase(r, W, KW, stride[1], padding[1], dilation[1]) for r in range(min(stride[1], W))]
     (height, top), (width, left) = _frame(rows, size[0]), _frame(columns, size[1])
 
-    def images(start: int, stop: int) -> None:
-        for g in range(groups):
-            outs = slice(g * OG, (g + 1) * OG)
-            gradient = step_of(dy, fused, start, stop, outs)
-            part = _room(dx[start:stop], slice(g * CG, (g + 1) * CG))
-            frame = frame_for(gradient[0], (height, width, OG), gradient[3])
-            for r, (n_rows, row_taps) in enumerate(rows):
-                for s, (n_columns, column_taps) in enumerate(columns):
-                    pixels = offsets((n_rows, width * OG), (n_columns, OG), multiple=tile.MR)
-                    taps = np.array(
-                        [((i + top) * width + j + left) * OG for _, i in row_taps for _, j in column_taps], np.int64
-                    )
-                    chosen = w[outs][:, :, [tap for tap, _ in row_taps]][..., [tap for tap, _ in column_taps]]
-                    matrix = in_blocks(chosen.transpose(2, 3, 0, 1).reshape(-1, CG), tile.COLUMNS)
-                    bias = np.zeros(matrix.shape[0] * tile.COLUMNS, np.float32)
-                    code.conv(
-                        *gradient, top, left, pixels, 1, taps, OG, matrix, bias,
-                        part, NO_CHOICE, NONE, n_columns, (r, stride[0], s, stride[1]),
-                        *rooms(start, (frame,), ((len(pixels), len(bias)),)),
-                    )  # fmt: skip
-            if groups > 1:
-                dx[start:stop, ..., g * CG : (g + 1) * CG] = part
+    for g in range(groups):
+        outs = slice(g * OG, (g + 1) * OG)
+        gradient = step_of(dy, fused, outs)
+        part = _room(dx, slice(g * CG, (g + 1) * CG))
+        frame = frame_for(gradient.dy, (height, width, OG), gradient.step)
+        for r, (n_rows, row_taps) in enumerate(rows):
+            for s, (n_columns, column_taps) in enumerate(columns):
+                pixels = offsets((n_rows, width * OG), (n_columns, OG), multiple=tile.MR)
+                taps = np.array(
+                    [((i + top) * width + j + left) * OG for _, i in row_taps for _, j in column_taps], np.int64
+                )
+                chosen = w[outs][:, :, [tap for tap, _ in row_taps]][..., [tap for tap, _ in column_taps]]
+                matrix = in_blocks(chosen.transpose(2, 3, 0, 1).reshape(-1, CG), tile.COLUMNS)
+                bias = np.zeros(matrix.shape[0] * tile.COLUMNS, np.float32)
+                product = top, left, pixels, 1, taps, OG, matrix, bias
+                end = NO_CHOICE, NONE, n_columns, (r, stride[0], s, stride[1])
 
-    for_blocks(images, N, N * size[0] * size[1] * w.size / PRODUCTS)
+                def images(start: int, stop: int) -> tuple[Any, ...]:
+                    room = rooms(start, (frame,), ((len(pixels), len(bias)),))  # noqa: B023  (called at once)
+                    return *gradient.of(start, stop), *product, part[start:stop], *end, *room  # noqa: B023
+
+                share(code.conv, images, N, N * n_rows * n_columns * chosen.size / PRODUCTS)
+        if groups > 1:
+            dx[..., g * CG : (g + 1) * CG] = part
 
 
 def conv2d_weight_grad(
@@ -236,20 +233,21 @@ def _weight_and_bias_grad(
     lines = offsets((OH, stride[0] * row))
     blocks = -(-OG // tile.COLUMNS)
 
-    def images(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        dw = np.zeros((groups, blocks, len(patch), tile.COLUMNS), np.float32)
-        db = np.zeros((groups, 2, blocks * tile.COLUMNS), np.float32)
-        for g in range(groups):
-            gradient = step_of(dy, fused, start, stop, slice(g * OG, (g + 1) * OG))
-            xg = nhwc(x[start:stop, g * C : (g + 1) * C])
-            frames = frame_for(xg, frame), frame_for(gradient[0], (OH, OW, db.shape[2]), gradient[3])
-            room = rooms(start, frames)
-            code.weight_grad(xg, *padding, *gradient, patch, stride[1] * C, lines, OW, dw[g], db[g], *room)
-        return dw, db
+    dws, dbs = [], []
+    for g in range(groups):
+        gradient, xg = step_of(dy, fused, slice(g * OG, (g + 1) * OG)), nhwc(x[:, g * C : (g + 1) * C])
+        frames = frame_for(xg, frame), frame_for(gradient.dy, (OH, OW, blocks * tile.COLUMNS), gradient.step)
 
-    parts = for_blocks(images, N, N * OH * OW * O * C * KH * KW / PRODUCTS)
-    dw: Any = sum(dw for dw, _ in parts)
-    db: Any = sum(db for _, db in parts)
+        def images(start: int, stop: int) -> tuple[Any, ...]:
+            part, table = gradient.of(start, stop), (patch, stride[1] * C, lines, OW)  # noqa: B023  (called at once)
+            dw = np.zeros((blocks, len(patch), tile.COLUMNS), np.float32)
+            db = np.zeros((2, blocks * tile.COLUMNS), np.float32)
+            return xg[start:stop], *padding, *part, *table, dw, db, *rooms(start, frames)  # noqa: B023
+
+        calls = share(code.weight_grad, images, N, N * OH * OW * OG * C * KH * KW / PRODUCTS)
+        dws.append(sum(call[SUMS] for call in calls))
+        dbs.append(sum(call[SUMS + 1] for call in calls))
+    dw, db = np.stack(dws), np.stack(dbs)
     dw = dw.transpose(0, 1, 3, 2).reshape(groups, -1, len(patch))[:, :OG, : KH * KW * C]  # (G, O/G, KH KW C)
     return np.ascontiguousarray(dw.reshape(O, KH, KW, C)).transpose(0, 3, 1, 2), db[:, 0, :OG].ravel()
 
@@ -264,6 +262,7 @@ def flat_index(pooled: Fused) -> np.ndarray:
 
 
 RESULT = 12  # the place of y among the arguments of the compiled loop; then comes choice
+SUMS = 11  # that of dw among those of `weight_grad`; then comes db
 EVERY_PIXEL = (0, 1, 0, 1)  # the first row and the step between rows, then the same for columns
 
 

@@ -11,6 +11,7 @@ from numpy.polynomial.chebyshev import cheb2poly
 
 from .erf import FAR, expansions
 from .exp_compiled import exp, fma, polynomial
+from .team_compiled import handed_over
 
 _compile: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
 _near, _far = (polynomial(*cheb2poly(terms.astype(np.float64))) for terms in expansions(np.dtype(np.float32)))
@@ -31,19 +32,25 @@ def _erf(x: Any) -> Any:  # pragma: no cover
 
 
 @njit(**_compile)
-def erf(x: np.ndarray, y: np.ndarray) -> None:  # pragma: no cover
+def erf(slot: int, x: np.ndarray, y: np.ndarray) -> None:  # pragma: no cover
+    if handed_over(slot):
+        return
     for i in range(len(x)):
         y[i] = _erf(x[i])
 
 
 @njit(**_compile)
-def gelu(x: np.ndarray, y: np.ndarray) -> None:  # pragma: no cover
+def gelu(slot: int, x: np.ndarray, y: np.ndarray) -> None:  # pragma: no cover
+    if handed_over(slot):
+        return
     for i in range(len(x)):
         y[i] = x[i] * (HALF * (ONE + _erf(x[i] * ROOT)))
 
 
 @njit(**_compile)
-def gelu_grad(dy: np.ndarray, x: np.ndarray, dx: np.ndarray) -> None:  # pragma: no cover
+def gelu_grad(slot: int, dy: np.ndarray, x: np.ndarray, dx: np.ndarray) -> None:  # pragma: no cover
+    if handed_over(slot):
+        return
     for i in range(len(x)):
         z = x[i]
         dx[i] = dy[i] * (HALF * (ONE + _erf(z * ROOT)) + z * (DENSITY * exp(-HALF * z * z)))

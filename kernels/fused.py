@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from . import compiled
 from .memory import empty
+from .parallel import BYTES, share
 
 NONE, RELU, RELU_POOL = 0, 1, 2
 
@@ -53,17 +54,31 @@ def nhwc(x: np.ndarray) -> np.ndarray:
     if x.flags.c_contiguous or code is None:
         return np.ascontiguousarray(x)
     y = empty(x.shape, x.dtype)
-    code.gather(y, x)
+    share(code.gather, lambda start, stop: (y[start:stop], x[start:stop]), len(x), 2 * x.nbytes / BYTES)
     return y
 
 
-def step_of(dy: np.ndarray, fused: Fused | None, start: int, stop: int, channels: slice = ALL) -> tuple[Any, ...]:
-    """Some images and channels of dy, and of the step that it is to be carried back through: result, choice, kind."""
-    part = nhwc(dy[start:stop, channels])
+class Gradient(NamedTuple):
+    """The gradient at a step's result, and the step that it is to be carried back through."""
+
+    dy: np.ndarray  # (N, OH, OW, O)
+    y: np.ndarray  # the step's result
+    choice: np.ndarray
+    step: int
+
+    def of(self, start: int, stop: int) -> Gradient:
+        """That of some images."""
+        choice = self.choice if self.choice is NO_CHOICE else self.choice[start:stop]
+        return Gradient(self.dy[start:stop], self.y[start:stop], choice, self.step)
+
+
+def step_of(dy: np.ndarray, fused: Fused | None, channels: slice = ALL) -> Gradient:
+    """Some channels of dy (N, O, OH, OW), and of the step."""
+    part = nhwc(dy[:, channels])
     if fused is None:
-        return part, part, NO_CHOICE, NONE
-    choice = nhwc(fused.choice[start:stop, channels]) if fused.step == RELU_POOL else NO_CHOICE
-    return part, nhwc(fused.y[start:stop, channels]), choice, fused.step
+        return Gradient(part, part, NO_CHOICE, NONE)
+    choice = nhwc(fused.choice[:, channels]) if fused.step == RELU_POOL else NO_CHOICE
+    return Gradient(part, nhwc(fused.y[:, channels]), choice, fused.step)
 
 
 def frame_for(x: np.ndarray, shape: tuple[int, ...], undo: int = NONE, n: int = 1) -> tuple[int, ...]:

@@ -7,6 +7,8 @@ half of its speed only where a factor has few rows, as those of linear layers; t
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from . import compiled, parallel
@@ -15,7 +17,7 @@ from .memory import empty, rooms
 
 SMALL = 2**18  # multiplications: above this BLAS takes threads of its own, if it may
 BATCHED = 8  # times what a large product of as many operations takes: what a small one does
-FEW = 128  # rows of a result, or half the terms of its sums: with more BLAS is as fast
+FEW = 128  # rows of a result, or a quarter of the terms of its sums: with more BLAS is as fast
 
 Array = np.ndarray
 NO_BIAS = np.zeros(0, np.float32)
@@ -55,12 +57,12 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
     if code is None:
         return False
     (n, k), m = x.shape, y.shape[1]
-    if y.flags.c_contiguous and k <= 2 * FEW and n >= code.LOW_MR and m >= code.COLUMNS:
+    if y.flags.c_contiguous and k <= 4 * FEW and n >= code.LOW_MR and m >= code.COLUMNS:
         x = np.ascontiguousarray(x)  # read again for each of y's blocks of columns
         rows, zeros = offsets((n, k)), np.zeros(code.COLUMNS, np.float32)
-        parallel.for_blocks(
-            lambda i, j: code.panels(x, rows, y, out, zeros, i, j, *rooms(i, (), ((code.PANEL * k * code.COLUMNS,),))),
-            -(-m // code.COLUMNS), work, blas=False,
+        panel, blocks = (code.PANEL * k * code.COLUMNS,), -(-m // code.COLUMNS)
+        parallel.share(
+            code.panels, lambda i, j: (x, rows, y, out, zeros, i, j, *rooms(i, (), (panel,))), blocks, work
         )  # fmt: skip
         return True
     if n <= FEW and x.flags.c_contiguous and y.T.flags.c_contiguous and k % code.LANES == 0:
@@ -68,11 +70,11 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
         wide, tall = code.DOT_COLUMNS, -(-n // code.DOT_ROWS)
         panel = tall, code.DOT_ROWS * (code.CHUNK if tall > 1 else k)  # long rows are faster, but only if read once
 
-        def columns(start: int, stop: int) -> None:
+        def columns(start: int, stop: int) -> tuple[Any, ...]:
             room = rooms(start, ((tall, stop - start, code.DOTS),), (panel,))
-            code.dots(x, y.T, rows[start:stop], out[:, start * wide : stop * wide], *room)
+            return x, y.T, rows[start:stop], out[:, start * wide : stop * wide], *room
 
-        parallel.for_blocks(columns, len(rows), work, blas=False)
+        parallel.share(code.dots, columns, len(rows), work)
         return True
     return False
 
@@ -84,13 +86,12 @@ def row(x: Array, w: Array, b: Array | None = None, relu: bool = False) -> Array
     if code is None or not all(map(_is_plain, (x, w, bias))):
         return None
     y = np.empty(len(w), FLOAT32)
-    count = parallel.pieces(1, w.nbytes / (2 * parallel.BYTES))
-    if count == 1:
-        code.row(x, w, bias, relu, y)
-        return y
-    parts = parallel.edges(-(-len(w) // code.ROWS), count)
-    blocks = [slice(start * code.ROWS, stop * code.ROWS) for start, stop in parts]
-    parallel.for_calls(code.row, [(x, w[block], bias[block], relu, y[block]) for block in blocks])
+
+    def rows(start: int, stop: int) -> tuple[Any, ...]:
+        block = slice(start * code.ROWS, stop * code.ROWS)
+        return x, w[block], bias[block], relu, y[block]
+
+    parallel.share(code.row, rows, -(-len(w) // code.ROWS), w.nbytes / (2 * parallel.BYTES))
     return y
 
 

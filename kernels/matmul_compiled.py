@@ -12,6 +12,7 @@ import numpy as np
 from numba import float32, int64, njit, void
 
 from .fused_compiled import options, table
+from .team_compiled import handed_over
 from .tile import (
     COLUMNS,
     DOT_COLUMNS,
@@ -30,16 +31,18 @@ CHUNK = 32 * LANES  # elements of a row that `dots` takes at a time: DOT_COLUMNS
 _matrix = float32[:, ::1]
 
 
-@njit(void(_matrix, table, _matrix, _matrix, float32[::1], int64, int64, float32[::1]), **options)
+@njit(void(int64, _matrix, table, _matrix, _matrix, float32[::1], int64, int64, float32[::1]), **options)
 def panels(
-    x: np.ndarray, rows: np.ndarray, y: np.ndarray, out: np.ndarray, zeros: np.ndarray, first: int, last: int,
-    panel: np.ndarray,
+    slot: int, x: np.ndarray, rows: np.ndarray, y: np.ndarray, out: np.ndarray, zeros: np.ndarray,
+    first: int, last: int, panel: np.ndarray,
 ) -> None:  # fmt: skip  # pragma: no cover
     """The blocks first to last of the COLUMNS of out (M, N) = x · y, with x[i, 0] at rows[i] and y (K, N).
 
     M is at least LOW_MR and N at least COLUMNS: last tiles that would not be full overlap those before. `panel`
     (PANEL K COLUMNS,) is room.
     """
+    if handed_over(slot):
+        return
     (M, N), K = out.shape, len(y)
     x_at, y_at, out_at, panel_at = x.ctypes.data, y.ctypes.data, out.ctypes.data, panel.ctypes.data
     rows_at, zeros_at = rows.ctypes.data, zeros.ctypes.data
@@ -62,15 +65,17 @@ def panels(
                 )  # fmt: skip
 
 
-@njit(void(_matrix, _matrix, int64[:, ::1], float32[:, :], float32[:, :, ::1], _matrix), **options)
+@njit(void(int64, _matrix, _matrix, int64[:, ::1], float32[:, :], float32[:, :, ::1], _matrix), **options)
 def dots(
-    x: np.ndarray, y: np.ndarray, rows: np.ndarray, out: np.ndarray, sums: np.ndarray, panel: np.ndarray
+    slot: int, x: np.ndarray, y: np.ndarray, rows: np.ndarray, out: np.ndarray, sums: np.ndarray, panel: np.ndarray
 ) -> None:  # pragma: no cover
     """out (M, N) = x · rows of y, for x (M, K) and y with K columns, a multiple of LANES.
 
     `rows` (N / DOT_COLUMNS, DOT_COLUMNS) says where these begin, the last repeated. `sums` (M / DOT_ROWS,
     N / DOT_COLUMNS, DOTS), zeros, and `panel` (M / DOT_ROWS, DOT_ROWS times what is taken of a row) are room.
     """
+    if handed_over(slot):
+        return
     (M, K), N = x.shape, out.shape[1]
     tall, wide, chunk = len(panel), len(rows), panel.shape[1] // DOT_ROWS
     x_at, y_at, rows_at, sums_at, panel_at = (

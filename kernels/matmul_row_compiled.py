@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import boolean, float32, njit, void
+from numba import boolean, float32, int64, njit, void
 
 from .fused_compiled import options
+from .team_compiled import handed_over
 from .tile import widest_vectors
 
 ROWS = 4  # of the weights, read at once
 
 
 @njit(
-    void(float32[::1], float32[:, ::1], float32[::1], boolean, float32[::1]),
+    void(int64, float32[::1], float32[:, ::1], float32[::1], boolean, float32[::1]),
     fastmath={"reassoc", "contract"}, **options,
 )  # fmt: skip
-def row(x: np.ndarray, w: np.ndarray, bias: np.ndarray, relu: bool, out: np.ndarray) -> None:  # pragma: no cover
+def row(
+    slot: int, x: np.ndarray, w: np.ndarray, bias: np.ndarray, relu: bool, out: np.ndarray
+) -> None:  # pragma: no cover
     """out (N,) = w x + bias, and then ReLU if asked for; x (K,), w (N, K), bias (N,) or (0,).
 
     ROWS rows of w are read at once: more loads are under way than with one.
     """
+    if handed_over(slot):
+        return
     widest_vectors()
     N, K = w.shape
     together = N // ROWS * ROWS

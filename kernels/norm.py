@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from . import compiled
 from .conv import chunks
 from .half import in_float32
 from .memory import empty_like
-from .parallel import BYTES, for_blocks
+from .parallel import BYTES, for_blocks, share
 from .relu import SMALL
 
 Array = np.ndarray
@@ -130,13 +131,24 @@ def _run(step: Callable[..., None], arrays: list[Array], *others: Array | float,
         others = tuple(np.tile(v, wide) for v in others) if wide > 1 else others
     n, row = len(arrays[0]), arrays[0][:1].size
 
+    def arguments(piece: slice, sums: Array) -> tuple[Any, ...]:
+        return *(a[piece] for a in arrays), *others, *[sums] * summed
+
     def run(start: int, stop: int) -> Array:
         sums = np.zeros((2, wide * C))
-        for piece in [slice(start, stop)] if code else chunks(start, stop, 2 * row):
-            step(*(a[piece] for a in arrays), *others, *[sums] * summed)
+        for piece in chunks(start, stop, 2 * row):
+            step(*arguments(piece, sums))
         return sums
 
-    total = functools.reduce(np.add, for_blocks(run, n, sum(a.nbytes for a in arrays) / BYTES, blas=False))
+    work = sum(a.nbytes for a in arrays) / BYTES
+    if code:
+        calls = share(step, lambda start, stop: arguments(slice(start, stop), np.zeros((2, wide * C))), n, work)
+        parts = [call[-1] for call in calls]
+    else:
+        parts = for_blocks(run, n, work, blas=False)
+    if not summed:
+        return parts[0]
+    total = functools.reduce(np.add, parts)
     return total.reshape(2, wide, C).sum(axis=1) if wide > 1 else total
 
 

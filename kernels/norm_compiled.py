@@ -13,8 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import float32, float64, njit, void
+from numba import float32, float64, int64, njit, void
 
+from .team_compiled import handed_over
 from .tile import widest_vectors
 
 PARTS = 4
@@ -24,8 +25,10 @@ _sums, _exact_row = float64[:, ::1], float64[::1]
 _compile: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
-@njit(void(_rows, _exact_row, _sums), fastmath={"contract"}, **_compile)
-def batch_norm_sums(x: np.ndarray, origin: np.ndarray, sums: np.ndarray) -> None:  # pragma: no cover
+@njit(void(int64, _rows, _exact_row, _sums), fastmath={"contract"}, **_compile)
+def batch_norm_sums(slot: int, x: np.ndarray, origin: np.ndarray, sums: np.ndarray) -> None:  # pragma: no cover
+    if handed_over(slot):
+        return
     widest_vectors()
     M, C = x.shape
     total, squares, part = sums[0], sums[1], M // PARTS
@@ -45,18 +48,24 @@ def batch_norm_sums(x: np.ndarray, origin: np.ndarray, sums: np.ndarray) -> None
             squares[c] += d * d
 
 
-@njit(void(_rows, _rows, _row, _row, _row), **_compile)
+@njit(void(int64, _rows, _rows, _row, _row, _row), **_compile)
 def batch_norm_scale(
-    x: np.ndarray, y: np.ndarray, mean: np.ndarray, scale: np.ndarray, shift: np.ndarray
+    slot: int, x: np.ndarray, y: np.ndarray, mean: np.ndarray, scale: np.ndarray, shift: np.ndarray
 ) -> None:  # pragma: no cover
+    if handed_over(slot):
+        return
     M, C = x.shape
     for m in range(M):
         for c in range(C):
             y[m, c] = (x[m, c] - mean[c]) * scale[c] + shift[c]
 
 
-@njit(void(_rows, _rows, _exact_row, _sums), fastmath={"contract"}, **_compile)
-def batch_norm_grad_sums(x: np.ndarray, dy: np.ndarray, mean: np.ndarray, sums: np.ndarray) -> None:  # pragma: no cover
+@njit(void(int64, _rows, _rows, _exact_row, _sums), fastmath={"contract"}, **_compile)
+def batch_norm_grad_sums(
+    slot: int, x: np.ndarray, dy: np.ndarray, mean: np.ndarray, sums: np.ndarray
+) -> None:  # pragma: no cover
+    if handed_over(slot):
+        return
     widest_vectors()
     M, C = x.shape
     total, along, part = sums[0], sums[1], M // PARTS
@@ -83,11 +92,13 @@ def _gradient(
     return (dy[m, c] - constant[c] - (x[m, c] - mean[c]) * slope[c]) * scale[c]
 
 
-@njit(void(_rows, _rows, _rows, _row, _row, _row, _row), **_compile)
+@njit(void(int64, _rows, _rows, _rows, _row, _row, _row, _row), **_compile)
 def batch_norm_input_grad(
-    x: np.ndarray, dy: np.ndarray, dx: np.ndarray, mean: np.ndarray, constant: np.ndarray, slope: np.ndarray,
+    slot: int, x: np.ndarray, dy: np.ndarray, dx: np.ndarray, mean: np.ndarray, constant: np.ndarray, slope: np.ndarray,
     scale: np.ndarray,
 ) -> None:  # fmt: skip  # pragma: no cover
+    if handed_over(slot):
+        return
     M, C = x.shape
     part = M // PARTS
     for m in range(part):
@@ -103,10 +114,12 @@ def batch_norm_input_grad(
             dx[m, c] = _gradient(m, c, x, dy, mean, constant, slope, scale)
 
 
-@njit(void(_rows, _rows, _rows, _rows, _row, _row, float64), fastmath={"reassoc"}, **_compile)
+@njit(void(int64, _rows, _rows, _rows, _rows, _row, _row, float64), fastmath={"reassoc"}, **_compile)
 def layer_norm_rows(
-    x: np.ndarray, y: np.ndarray, mean: np.ndarray, r: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float
+    slot: int, x: np.ndarray, y: np.ndarray, mean: np.ndarray, r: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float
 ) -> None:  # pragma: no cover
+    if handed_over(slot):
+        return
     M, D = x.shape
     for m in range(M):
         total = squares = 0.0
@@ -121,10 +134,19 @@ def layer_norm_rows(
             y[m, d] = (x[m, d] - mean[m, 0]) * r[m, 0] * w[d] + b[d]
 
 
-@njit(void(_rows, _rows, _rows, _rows, _rows, _row, _sums), fastmath={"reassoc"}, **_compile)
+@njit(void(int64, _rows, _rows, _rows, _rows, _rows, _row, _sums), fastmath={"reassoc"}, **_compile)
 def layer_norm_rows_grad(
-    x: np.ndarray, dy: np.ndarray, dx: np.ndarray, mean: np.ndarray, r: np.ndarray, w: np.ndarray, sums: np.ndarray
+    slot: int,
+    x: np.ndarray,
+    dy: np.ndarray,
+    dx: np.ndarray,
+    mean: np.ndarray,
+    r: np.ndarray,
+    w: np.ndarray,
+    sums: np.ndarray,
 ) -> None:  # pragma: no cover
+    if handed_over(slot):
+        return
     M, D = x.shape
     db, dw = sums[0], sums[1]
     for m in range(M):

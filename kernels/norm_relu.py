@@ -10,15 +10,13 @@ alone, `norm_relu_numpy.py`.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from . import compiled, norm_relu_numpy
 from .fused import RELU, RELU_POOL, Fused, empty_result, nhwc
 from .memory import empty
 from .norm import batch_moments, optional_weights
-from .parallel import BYTES, for_blocks
+from .parallel import BYTES, for_blocks, share
 
 Array = np.ndarray
 
@@ -26,10 +24,6 @@ Array = np.ndarray
 def usable(*images: Array) -> bool:
     """Whether these are images (N, C, H, W) of float32, not empty."""
     return all(x.ndim == 4 and x.dtype == np.float32 and x.size for x in images)
-
-
-def _passes() -> Any:
-    return compiled.load("norm_relu_compiled") or norm_relu_numpy
 
 
 def batch_norm(x: Array, w: Array | None, b: Array | None, eps: float, step: int) -> tuple[Fused, Array, Array]:
@@ -42,18 +36,14 @@ def batch_norm(x: Array, w: Array | None, b: Array | None, eps: float, step: int
 
 def channel_affine(x: Array, mean: Array, scale: Array, shift: Array | None, step: int) -> Fused:
     """What `step` makes of (x - mean) scale + shift."""
-    code, images = _passes(), nhwc(x)
+    images = nhwc(x)
     N, H, W, C = images.shape
     y, choice = empty_result(N, C, H, W, step)
     vectors = mean.astype(x.dtype), *optional_weights(scale, shift, C, x.dtype)
-
-    def part(start: int, stop: int) -> None:
-        if step == RELU:
-            code.scale_relu(_rows(images[start:stop]), _rows(y[start:stop]), *vectors)
-        else:
-            code.scale_relu_pool(images[start:stop], y[start:stop], choice[start:stop], *vectors)
-
-    for_blocks(part, N, (x.nbytes + y.nbytes) / BYTES, blas=False)
+    if step == RELU:
+        _run("scale_relu", [images, y], *vectors)
+    else:
+        _run("scale_relu_pool", [images, y, choice], *vectors)
     return Fused(step, y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2), x.shape)
 
 
@@ -61,33 +51,30 @@ def batch_norm_grad(
     dy: Array, x: Array, w: Array | None, mean: Array, var: Array, eps: float, fused: Fused
 ) -> tuple[Array, Array, Array]:
     """dx (N, C, H, W), dw (C,), db (C,) from dy, the gradient at fused.y."""
-    code, pooled = _passes(), fused.step == RELU_POOL
-    arrays = [nhwc(x), nhwc(fused.y), *([nhwc(fused.choice)] if pooled else []), nhwc(dy)]
+    pool, choice = ("pool_", [nhwc(fused.choice)]) if fused.step == RELU_POOL else ("", [])
+    arrays = [nhwc(x), nhwc(fused.y), *choice, nhwc(dy)]
     dx, r = empty(arrays[0].shape, x.dtype), 1 / np.sqrt(var + eps)
-    work = sum(a.nbytes for a in arrays) / BYTES
-
-    def sums(start: int, stop: int) -> Array:
-        total = np.zeros((2, x.shape[1]))
-        if pooled:
-            code.pool_grad_sums(*(a[start:stop] for a in arrays), mean.astype(x.dtype), total)
-        else:
-            code.grad_sums(*(_rows(a[start:stop]) for a in arrays), mean.astype(x.dtype), total)
-        return total
-
-    db, along = np.sum(for_blocks(sums, len(dx), work, blas=False), axis=0)
+    db, along = np.sum(_run(f"{pool}grad_sums", arrays, mean.astype(x.dtype), summed=True), axis=0)
     dw, count = along * r, x.size // x.shape[1]
     vectors = [v.astype(x.dtype) for v in (mean, db / count, dw * r / count, r if w is None else r * w)]
-
-    def part(start: int, stop: int) -> None:
-        if pooled:
-            code.pool_input_grad(*(a[start:stop] for a in (*arrays, dx)), *vectors)
-        else:
-            code.input_grad(*(_rows(a[start:stop]) for a in (*arrays, dx)), *vectors)
-
-    for_blocks(part, len(dx), work + dx.nbytes / BYTES, blas=False)
+    _run(f"{pool}input_grad", [*arrays, dx], *vectors)
     return dx.transpose(0, 3, 1, 2), dw.astype(x.dtype), db.astype(x.dtype)
 
 
-def _rows(x: Array) -> Array:
-    """x (N, H, W, C) as (N H W, C)."""
-    return x.reshape(-1, x.shape[3])
+def _run(name: str, arrays: list[Array], *vectors: Array, summed: bool = False) -> list[Array]:
+    """The pass of that name over blocks of images: compiled, or by NumPy. Without pooling it takes (N, H, W, C) as rows
+    of channels; if `summed`, it has one more argument for its sums (2, C), and those of each block are returned."""
+    code, n, work = compiled.load("norm_relu_compiled"), len(arrays[0]), sum(a.nbytes for a in arrays) / BYTES
+    C = arrays[0].shape[3]
+
+    def arguments(start: int, stop: int) -> tuple[Array, ...]:
+        parts = [a[start:stop] if "pool" in name else a[start:stop].reshape(-1, C) for a in arrays]
+        return *parts, *vectors, *[np.zeros((2, C))] * summed
+
+    def by_numpy(start: int, stop: int) -> tuple[Array, ...]:
+        call = arguments(start, stop)
+        getattr(norm_relu_numpy, name)(*call)
+        return call
+
+    calls = share(getattr(code, name), arguments, n, work) if code else for_blocks(by_numpy, n, work, blas=False)
+    return [call[-1] for call in calls]

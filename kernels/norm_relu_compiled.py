@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from .norm_compiled import PARTS
+from .team_compiled import handed_over
 from .tile import widest_vectors
 
 Array = np.ndarray
@@ -21,7 +22,9 @@ ZERO: Any = np.float32(0)
 
 
 @njit(**_compile)
-def scale_relu(x: Array, y: Array, mean: Array, scale: Array, shift: Array) -> None:  # pragma: no cover
+def scale_relu(slot: int, x: Array, y: Array, mean: Array, scale: Array, shift: Array) -> None:  # pragma: no cover
+    if handed_over(slot):
+        return
     M, C = x.shape
     for m in range(M):
         for c in range(C):
@@ -31,8 +34,10 @@ def scale_relu(x: Array, y: Array, mean: Array, scale: Array, shift: Array) -> N
 
 @njit(**_compile)
 def scale_relu_pool(
-    x: Array, y: Array, choice: Array, mean: Array, scale: Array, shift: Array
+    slot: int, x: Array, y: Array, choice: Array, mean: Array, scale: Array, shift: Array
 ) -> None:  # pragma: no cover
+    if handed_over(slot):
+        return
     widest_vectors()
     N, H, W, C = y.shape
     for n in range(N):
@@ -49,7 +54,9 @@ def scale_relu_pool(
 
 
 @njit(**_compile)
-def grad_sums(x: Array, y: Array, dy: Array, mean: Array, sums: Array) -> None:  # pragma: no cover
+def grad_sums(slot: int, x: Array, y: Array, dy: Array, mean: Array, sums: Array) -> None:  # pragma: no cover
+    if handed_over(slot):
+        return
     widest_vectors()
     M, C = x.shape
     total, along, part = sums[0], sums[1], M // PARTS
@@ -74,8 +81,10 @@ def grad_sums(x: Array, y: Array, dy: Array, mean: Array, sums: Array) -> None: 
 
 @njit(**_compile)
 def pool_grad_sums(
-    x: Array, y: Array, choice: Array, dy: Array, mean: Array, sums: Array
+    slot: int, x: Array, y: Array, choice: Array, dy: Array, mean: Array, sums: Array
 ) -> None:  # pragma: no cover
+    if handed_over(slot):
+        return
     widest_vectors()
     N, H, W, C = y.shape
     total, along = sums[0], sums[1]
@@ -94,8 +103,10 @@ def pool_grad_sums(
 
 @njit(**_compile)
 def input_grad(
-    x: Array, y: Array, dy: Array, dx: Array, mean: Array, constant: Array, slope: Array, scale: Array
+    slot: int, x: Array, y: Array, dy: Array, dx: Array, mean: Array, constant: Array, slope: Array, scale: Array
 ) -> None:  # pragma: no cover
+    if handed_over(slot):
+        return
     M, C = x.shape
     for m in range(M):
         for c in range(C):
@@ -106,9 +117,20 @@ def input_grad(
 
 @njit(**_compile)
 def pool_input_grad(
-    x: Array, y: Array, choice: Array, dy: Array, dx: Array, mean: Array, constant: Array, slope: Array, scale: Array
+    slot: int,
+    x: Array,
+    y: Array,
+    choice: Array,
+    dy: Array,
+    dx: Array,
+    mean: Array,
+    constant: Array,
+    slope: Array,
+    scale: Array,
 ) -> None:  # pragma: no cover
     """Also where no window of the pooling reaches: a last odd row or column."""
+    if handed_over(slot):
+        return
     N, H, W, C = x.shape
     OH, OW = y.shape[1], y.shape[2]
     for n in range(N):

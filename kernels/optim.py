@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from . import compiled
-from .parallel import for_blocks
+from .parallel import BYTES, for_blocks, share
 from .relu import SMALL, flat
 
 Array = np.ndarray
@@ -34,33 +34,39 @@ def _update(step: Callable[..., None], lists: Sequence[Arrays], numbers: Sequenc
     State that a step has no use for is given as the gradients once more.
     """
     code = compiled.load("optim_compiled")
-    jobs: list[tuple[list[Array], Callable[..., None], int, tuple[Any, ...]]] = []
+    jobs: list[tuple[list[Array], tuple[Any, ...]]] = []  # what is left to NumPy
     copies: list[tuple[Array, Array]] = []
     for *arrays, values in zip(*lists, numbers, strict=True):
         runs, copied = _runs(arrays)
         copies += copied
         if code and all(a.dtype == np.float32 for a in runs):
             exact = tuple(np.float32(value) if isinstance(value, float) else value for value in values)
-            jobs.append((runs, getattr(code, step.__name__), runs[0].size, exact))
+            _share(getattr(code, step.__name__), runs, exact)
         else:
-            jobs.append((runs, step, BLOCK, values))
+            jobs.append((runs, values))
 
     def part(start: int, stop: int) -> None:
         """The elements start to stop of all parameters, one after the other."""
         before = 0
-        for runs, step, block, values in jobs:
+        for runs, values in jobs:
             first, last = max(start - before, 0), min(stop - before, runs[0].size)
             before += runs[0].size
-            for i in range(first, last, max(block, 1)):
-                step(*(a[i : min(i + block, last)] for a in runs), *values)
+            for i in range(first, last, BLOCK):
+                step(*(a[i : min(i + BLOCK, last)] for a in runs), *values)
 
-    total = sum(runs[0].size for runs, *_ in jobs)
+    total = sum(runs[0].size for runs, _ in jobs)
     if total < SMALL:
         part(0, total)
     else:
         for_blocks(part, total, blas=False)
     for a, copy in copies:
         a[...] = copy
+
+
+def _share(step: Any, runs: list[Array], values: tuple[Any, ...]) -> None:
+    """The compiled step for one parameter."""
+    work = sum(a.nbytes for a in runs) / (2 * BYTES)  # small ones lie in the cache
+    share(step, lambda start, stop: (*(a[start:stop] for a in runs), *values), runs[0].size, work)
 
 
 def _runs(arrays: list[Array]) -> tuple[list[Array], list[tuple[Array, Array]]]:

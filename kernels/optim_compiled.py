@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from .team_compiled import handed_over
+
 Row = np.ndarray
 _compile: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
 ZERO = np.float32(0)
@@ -25,9 +27,11 @@ def direction(g: float, p: float, weight_decay: float, maximize: bool) -> float:
 
 @njit(**_compile)
 def sgd_step(
-    g: Row, p: Row, b: Row, lr: float, momentum: float, taken: float, weight_decay: float, nesterov: bool,
+    slot: int, g: Row, p: Row, b: Row, lr: float, momentum: float, taken: float, weight_decay: float, nesterov: bool,
     maximize: bool,
 ) -> None:  # fmt: skip  # pragma: no cover
+    if handed_over(slot):
+        return
     if momentum == ZERO:
         for i in range(len(p)):
             p[i] -= lr * direction(g[i], p[i], weight_decay, maximize)
@@ -40,9 +44,12 @@ def sgd_step(
 
 @njit(**_compile)
 def adam_step(
+    slot: int,
     g: Row, p: Row, m: Row, v: Row, largest: Row, step_size: float, scale: float, taken1: float, kept2: float,
     taken2: float, eps: float, weight_decay: float, kept: float, amsgrad: bool, maximize: bool,
 ) -> None:  # fmt: skip  # pragma: no cover
+    if handed_over(slot):
+        return
     for i in range(len(p)):
         d = direction(g[i], p[i], weight_decay, maximize)
         m[i] += taken1 * (d - m[i])
@@ -56,9 +63,12 @@ def adam_step(
 
 @njit(**_compile)
 def rmsprop_step(
+    slot: int,
     g: Row, p: Row, v: Row, a: Row, b: Row, lr: float, kept: float, taken: float, eps: float, weight_decay: float,
     momentum: float, centered: bool, maximize: bool,
 ) -> None:  # fmt: skip  # pragma: no cover
+    if handed_over(slot):
+        return
     if momentum == ZERO and not centered:
         for i in range(len(p)):
             d = direction(g[i], p[i], weight_decay, maximize)
@@ -81,9 +91,11 @@ def rmsprop_step(
 
 @njit(**_compile)
 def adadelta_step(
-    g: Row, p: Row, v: Row, u: Row, lr: float, kept: float, taken: float, eps: float, weight_decay: float,
+    slot: int, g: Row, p: Row, v: Row, u: Row, lr: float, kept: float, taken: float, eps: float, weight_decay: float,
     maximize: bool,
 ) -> None:  # fmt: skip  # pragma: no cover
+    if handed_over(slot):
+        return
     for i in range(len(p)):
         d = direction(g[i], p[i], weight_decay, maximize)
         v[i] = v[i] * kept + taken * d * d
@@ -94,8 +106,10 @@ def adadelta_step(
 
 @njit(**_compile)
 def adagrad_step(
-    g: Row, p: Row, s: Row, step_size: float, eps: float, weight_decay: float, maximize: bool
+    slot: int, g: Row, p: Row, s: Row, step_size: float, eps: float, weight_decay: float, maximize: bool
 ) -> None:  # pragma: no cover
+    if handed_over(slot):
+        return
     for i in range(len(p)):
         d = direction(g[i], p[i], weight_decay, maximize)
         s[i] += d * d

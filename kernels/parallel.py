@@ -1,7 +1,8 @@
 """Our own worker threads: a kernel splits its batch into one contiguous block for each.
 
-While blocks run, NumPy's BLAS is held at one thread, since ours already keep every core busy; it is set back
-afterwards, and no other library of the process is touched.
+`share` is for blocks that are one call of a compiled function, and takes microseconds; `for_blocks` for those that run
+Python or NumPy. While these run, NumPy's BLAS is held at one thread, since ours already keep every core busy; it is set
+back afterwards, and no other library of the process is touched.
 """
 
 from __future__ import annotations
@@ -222,15 +223,27 @@ def edges(n: int, count: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(n * i // count for i in range(count + 1)))
 
 
-def for_calls(function: Any, calls: list[tuple[Any, ...]]) -> None:
-    """function(*call) for each of some calls of a compiled function: one for each thread, as `pieces` counts them.
+def share(
+    function: Any, arguments: Callable[[int, int], tuple[Any, ...]], n: int, nanoseconds: float
+) -> list[tuple[Any, ...]]:
+    """The compiled function(slot, *arguments(start, stop)) over contiguous blocks of range(n), one per thread, as
+    `for_calls` does it; the arguments of all blocks, in order, for what they hold afterwards.
 
-    `function` has one signature and releases Python's lock. Handing over costs a tenth of what it does in `for_blocks`,
-    whose threads have to be woken and then run Python: see `team.py`.
+    One block, if one thread does it all in less than team.SMALL `nanoseconds`.
+    """
+    calls = [arguments(*block) for block in edges(n, pieces(1, nanoseconds))]
+    for_calls(function, calls)
+    return calls
+
+
+def for_calls(function: Any, calls: list[tuple[Any, ...]]) -> None:
+    """function(slot, *call) for each of some calls of a compiled function that can be handed over.
+
+    That costs a tenth of what it does in `for_blocks`, whose threads have to be woken and run Python: see `team.py`.
     """
     if len(calls) == 1 or _workers.threads == 1 or getattr(_workers.inside, "block", False):
         for call in calls:
-            function(*call)
+            function(team.HERE, *call)
     else:
         _workers.team.run(function, calls)
 

@@ -18,7 +18,7 @@ from .conv import Pair, chunks, empty_nhwc
 from .conv_taps import span
 from .fused import nhwc
 from .half import in_float32
-from .parallel import BYTES, for_blocks
+from .parallel import BYTES, for_blocks, share
 from .relu import masked
 
 
@@ -45,22 +45,23 @@ def max_pool2d(
     rows = _first_inside(H, OH, stride[0], padding[0], dilation[0])
     columns = _first_inside(W, OW, stride[1], padding[1], dilation[1])
     first, lowest = rows[:, None] * W + columns, -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-    code = compiled.load("pool_compiled") if x.dtype == np.float32 else None
+    code, work = compiled.load("pool_compiled"), (x.nbytes + y.nbytes + index.nbytes) / BYTES
+    if code and x.dtype == np.float32:
+        arrays, window = [nhwc(a) for a in (x, y, index)], (*kernel, *stride, *padding, *dilation)
+        share(code.max_pool, lambda start, stop: (*(a[start:stop] for a in arrays), first, window), N, work)
+        return y, index
 
     def run(start: int, stop: int) -> None:
         for images in chunks(start, stop, C * OH * OW * 4):
             part = x[images]
             y[images], index[images] = lowest, first
-            if code:
-                code.max_pool(nhwc(part), nhwc(y[images]), nhwc(index[images]), (*kernel, *stride, *padding, *dilation))
-                continue
             for (oi, oj), (xi, xj), at in window_elements(x.shape, (OH, OW), kernel, stride, padding, dilation):
                 value, best = part[:, :, xi, xj], y[images, :, oi, oj]
                 wins = (value > best) | (value != value)  # a NaN differs from itself
                 np.maximum(best, value, out=best)
                 index[images, :, oi, oj] += (at - index[images, :, oi, oj]) * wins
 
-    for_blocks(run, N, (x.nbytes + y.nbytes + index.nbytes) / BYTES, blas=False)
+    for_blocks(run, N, work, blas=False)
     return y, index
 
 
@@ -72,20 +73,21 @@ def max_pool2d_input_grad(
     """dx (N, C, H, W): each dy (N, C, OH, OW) at its index; the adjoint of max_pool2d_at."""
     dx = empty_nhwc(x_shape, dy.dtype)
     size = dy.shape[2:]
-    code = compiled.load("pool_compiled") if dy.dtype == np.float32 else None
+    code, work = compiled.load("pool_compiled"), (dy.nbytes + index.nbytes + dx.nbytes) / BYTES
+    if code and dy.dtype == np.float32:
+        arrays = [nhwc(a) for a in (dy, index.astype(np.int32, copy=False), dx)]
+        window = (*kernel, *stride, *padding, *dilation)
+        share(code.max_pool_grad, lambda start, stop: (*(a[start:stop] for a in arrays), window), x_shape[0], work)
+        return dx
 
     def run(start: int, stop: int) -> None:
         for images in chunks(start, stop, dx[:1].size):
             part, at_images = dx[images], index[images].astype(np.int32, copy=False)
             part[...] = 0
-            if code:
-                window = (*kernel, *stride, *padding, *dilation)
-                code.max_pool_grad(nhwc(dy[images]), nhwc(at_images), nhwc(part), window)
-                continue
             for (oi, oj), (xi, xj), at in window_elements(x_shape, size, kernel, stride, padding, dilation):
                 part[:, :, xi, xj] += masked(dy[images, :, oi, oj], at_images[:, :, oi, oj] == at)
 
-    for_blocks(run, x_shape[0], (dy.nbytes + index.nbytes + dx.nbytes) / BYTES, blas=False)
+    for_blocks(run, x_shape[0], work, blas=False)
     return dx
 
 

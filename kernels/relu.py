@@ -9,7 +9,7 @@ import numpy as np
 
 from . import compiled
 from .memory import empty_like
-from .parallel import BYTES, for_blocks
+from .parallel import BYTES, for_blocks, share
 
 BLOCK = 2**15  # elements: the memory that a pass touches stays in the cache
 SMALL = 2**16  # below this many elements one thread is faster
@@ -31,7 +31,7 @@ def relu(x: np.ndarray) -> np.ndarray:
     assert into is not None
     code, work = compiled.load("relu_compiled") if x.dtype == np.float32 else None, 2 * x.nbytes / BYTES
     if code:
-        for_blocks(lambda start, stop: code.relu(run[start:stop], into[start:stop]), x.size, work, blas=False)
+        share(code.relu, lambda start, stop: (run[start:stop], into[start:stop]), x.size, work)
     else:
         for_blocks(lambda start, stop: np.maximum(run[start:stop], 0, out=into[start:stop]), x.size, work, blas=False)
     return y
@@ -54,15 +54,17 @@ def relu_grad(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     into = flat(dx)
     assert into is not None
     code = compiled.load("relu_compiled") if dy.dtype == y.dtype == np.float32 else None
+    work = 3 * dy.nbytes / BYTES
+    if code:
+        runs = flat_dy, flat_y, into
+        share(code.relu_grad, lambda start, stop: tuple(a[start:stop] for a in runs), dy.size, work)
+        return dx
 
     def run(start: int, stop: int) -> None:
-        if code:
-            code.relu_grad(flat_dy[start:stop], flat_y[start:stop], into[start:stop])
-            return
         for i in range(start, stop, BLOCK):
             block = slice(i, min(i + BLOCK, stop))
             bits = into[block].view(f"i{dy.itemsize}")
             np.multiply(flat_dy[block].view(bits.dtype), flat_y[block] > 0, out=bits)
 
-    for_blocks(run, dy.size, 3 * dy.nbytes / BYTES, blas=False)
+    for_blocks(run, dy.size, work, blas=False)
     return dx

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import compiled
 from .memory import empty
-from .parallel import for_blocks
+from .parallel import share
 
 NANOSECONDS = 3  # that an element takes
 
@@ -35,7 +35,6 @@ def _by_rows(loop: Any, *arrays: np.ndarray) -> np.ndarray:
     shape = arrays[0].shape
     rows = [np.ascontiguousarray(a).reshape(-1, shape[-1]) for a in arrays]
     out = empty(rows[0].shape, np.float32)
-    for_blocks(
-        lambda start, stop: loop(*(a[start:stop] for a in rows), out[start:stop]), len(out), NANOSECONDS * out.size
-    )  # fmt: skip
+    rows.append(out)
+    share(loop, lambda start, stop: tuple(a[start:stop] for a in rows), len(out), NANOSECONDS * out.size)
     return out.reshape(shape)

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from .exp_compiled import exp, maximum
+from .team_compiled import handed_over
 
 Array = np.ndarray
 # Sums may be made of several partial ones, so that they, too, are of vectors.
@@ -16,7 +17,9 @@ BLOCK = 2**12  # elements of rows that are gone through together: short rows alo
 
 
 @njit(**_compile)
-def softmax(x: Array, y: Array) -> None:  # pragma: no cover
+def softmax(slot: int, x: Array, y: Array) -> None:  # pragma: no cover
+    if handed_over(slot):
+        return
     M, C = x.shape
     step = max(1, BLOCK // C)
     for start in range(0, M, step):
@@ -40,7 +43,9 @@ def softmax(x: Array, y: Array) -> None:  # pragma: no cover
 
 
 @njit(**_compile)
-def softmax_grad(dy: Array, y: Array, dx: Array) -> None:  # pragma: no cover
+def softmax_grad(slot: int, dy: Array, y: Array, dx: Array) -> None:  # pragma: no cover
+    if handed_over(slot):
+        return
     M, C = y.shape
     for m in range(M):
         total = np.float32(0)

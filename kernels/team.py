@@ -1,9 +1,9 @@
-"""Calls of a compiled function, shared out among threads that are awake already.
+"""Calls of compiled functions, shared out among threads that are awake already.
 
-`parallel.for_blocks` wakes a thread, which then runs Python with a cold cache: for one image, that takes as long as the
-kernel itself. Here the other threads wait in compiled code for about a millisecond after each call, and take over a
-compiled function with its arguments in a microsecond, without Python and its lock. Where no thread waits, the caller
-makes all calls itself, and a thread is called in for the next time.
+To wake a thread takes as long as a small kernel, and it then runs Python with a cold cache. Here the other threads wait
+in compiled code for about a millisecond after each call, and take over the next in a microsecond, without Python and
+its lock; whoever else wants their CPU gets it meanwhile. Where no thread waits, one is called in: until it comes, its
+call is on offer, and the caller makes it if its own ends first.
 """
 
 from __future__ import annotations
@@ -17,15 +17,9 @@ import numpy as np
 
 from . import compiled
 
-PATIENCE = 100_000  # looks for a call, of 10 ns or more, before a thread waits no longer
+PATIENCE = 3000  # turns of 0.4 microseconds or more, before a thread waits no longer
 SMALL = 20_000  # nanoseconds: less is done before another core has fetched what it needs
-
-
-@functools.cache
-def _address(function: Any) -> int:
-    """Where the machine code of a compiled function, which has one signature, begins."""
-    (result,) = function.overloads.values()
-    return result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
+HERE = 0  # the slot that says: in this thread
 
 
 class Team:
@@ -34,30 +28,44 @@ class Team:
     def __init__(self, others: int, call_in: Callable[[Callable[[], None]], None]):
         self.code = compiled.load("team_compiled")
         self.slots = np.zeros((others, self.code.WORDS), np.int64)
+        self.addresses = [slot.ctypes.data for slot in self.slots]
         self.call_in = call_in
         self.lock = threading.Lock()
 
     def run(self, function: Any, calls: list[tuple[Any, ...]]) -> None:
-        """function(*call) for each of calls, which may run at the same time; all have ended when this returns."""
-        if not self.lock.acquire(blocking=False):  # another thread of the user's has the team
-            failed = True
-        else:
-            try:
-                absent, failed = self.code.share(self.slots, _address(function), tuple(calls))
-                if absent:
-                    self.call_threads()
-            finally:
+        """function(slot, *call) for each of calls, at the same time; all have ended when this returns.
+
+        The function begins with `if handed_over(slot): return` (see `team_compiled`).
+        """
+        mine = self.lock.acquire(blocking=False)  # else another thread of the user's has the team
+        others = 1 + len(self.slots) if mine else 1
+        own, offered = [calls[0], *calls[others:]], calls[1:others]
+        failed = False
+        try:
+            if mine:
+                self.call_threads()
+            for slot, call in zip(self.addresses, offered, strict=False):
+                function(slot, *call)
+            for call in own:
+                function(HERE, *call)
+        finally:
+            if mine:
+                failed = self.code.finish(self.addresses[0], len(offered)) != 0
                 self.lock.release()
         if failed:
-            for call in calls:
-                function(*call)  # and raise what was raised
+            for call in offered:
+                function(HERE, *call)  # and raise what was raised
 
     def call_threads(self) -> None:
-        """Have a thread wait at each slot that one has been called to."""
-        for slot in self.slots:
-            if slot[self.code.STATE] == self.code.CALLED:
-                slot[self.code.LEAVE] = 0
-                self.call_in(functools.partial(self.code.serve, slot, PATIENCE))
+        """Have a thread come to each slot where there is none."""
+        for i in range(len(self.slots)):
+            if not self.slots.item(i, self.code.THERE):
+                self.slots[i, self.code.THERE], self.slots[i, self.code.LEAVE] = 1, 0
+                self.call_in(functools.partial(self.serve, i))
+
+    def serve(self, i: int) -> None:
+        """What a thread does that comes to slot i."""
+        self.code.serve(self.addresses[i], PATIENCE)
 
     def dismiss(self) -> None:
         """Have the threads that wait at the slots leave at once."""

@@ -1,4 +1,4 @@
-"""How a compiled function is called on several threads at once, in compiled code: contract in `team.py`.
+"""How a call of a compiled function gets to another thread without Python: contract in `team.py`.
 
 A slot is memory that two threads see: its state, and a call. The state is changed by compare-and-swap, and says who may
 touch the rest: the caller at first, from OFFERED on who sets it to BUSY.
@@ -10,40 +10,84 @@ import os
 import platform
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import int64, njit, types, void
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .fused_compiled import inner, options
+options: Any = {"nogil": True, "cache": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+inner: Any = {**options, "no_cpython_wrapper": True}  # of what only other compiled functions call
 
-AWAY, CALLED, FREE, OFFERED, BUSY, DONE = range(6)  # AWAY: no thread waits at the slot; CALLED: one will
-STATE, LEAVE, FAILED, START, FUNCTION, ARGUMENTS = 0, 1, 2, 8, 9, 10  # words of a slot; those that are written by
+FREE, OFFERED, BUSY, DONE = range(4)
+STATE, THERE, LEAVE, FAILED, START, ARGUMENTS = 0, 1, 2, 8, 9, 10  # words of a slot; those that are written by
 WORDS = 256  # different threads lie in different lines of the cache
 
-LONG = 100_000  # looks, of 10 ns or more, after which a caller that waits lets other threads run meanwhile
+LOOKS = 16  # of 10 ns or more, after which a thread that waits lets others run that want its CPU
 PAUSE = "llvm.x86.sse2.pause" if platform.machine() in ("x86_64", "AMD64") else ""  # lets the core rest for a moment
-YIELD = "sched_yield" if os.name == "posix" else ""  # lets other threads run
+YIELD = "sched_yield" if os.name == "posix" else ""
 
-Int, Nothing = ir.IntType(64), ir.VoidType()
+Bit, Byte, Int, Nothing = ir.IntType(1), ir.IntType(8), ir.IntType(64), ir.VoidType()
 
 
 # These run while Numba compiles, whose result is cached on disk, so that coverage may or may not see them.
 
 
-def _word(builder: Any, slot: Any, i: int, kind: Any) -> Any:  # pragma: no cover
+def _word(builder: Any, slot: Any, i: int, kind: Any = Int) -> Any:  # pragma: no cover
     """A pointer to word i of the slot at an address."""
     return builder.inttoptr(builder.add(slot, Int(8 * i)), kind.as_pointer())
 
 
 @intrinsic
-def _swap(typing_context: Any, slot: Any, old: Any, new: Any) -> Any:  # pragma: no cover
-    """Set the state to `new` if it is `old`, and say whether: no other thread can have come between."""
+def handed_over(typing_context: Any, slot: Any) -> Any:  # pragma: no cover
+    """`if handed_over(slot): return` is how a function begins that other threads can take over. Its first argument is
+    `slot`: 0 where it is to run, or the address of a slot, where it leaves its other arguments, for a call with 0.
+
+    Arrays are left without their owners, who may be gone when Numba's wrapper of this call is: the caller has them.
+    """
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        state = _word(builder, args[0], STATE, Int)
-        return builder.extract_value(builder.cmpxchg(state, args[1], args[2], "acq_rel", "acquire"), 1)
+        function = builder.function
+        result, exception, slot, *arguments = function.args
+        if slot.name != "arg.slot":
+            raise ValueError("the first argument of a function that can be handed over is `slot`")
+        function.attributes.add("noinline")
+        owners = [a.type == Byte.as_pointer() and a.name.endswith((".0", ".1")) for a in arguments]
+        values = [ir.Constant(a.type, None) if owner else a for a, owner in zip(arguments, owners, strict=True)]
+        struct = ir.LiteralStructType([a.type for a in arguments])
+        if context.get_abi_sizeof(struct) > 8 * (WORDS - ARGUMENTS):
+            raise ValueError("the arguments of this function do not fit into a slot")
+
+        start = ir.Function(builder.module, ir.FunctionType(Int, [Int]), builder.module.get_unique_name("start"))
+        start.linkage = "internal"
+        inside = ir.IRBuilder(start.append_basic_block())
+        room = [inside.alloca(a.type.pointee) for a in (result, exception)]
+        kept = inside.load(_word(inside, start.args[0], ARGUMENTS, struct))
+        kept.align = 8
+        found = [inside.extract_value(kept, i) for i in range(len(arguments))]
+        status = inside.call(function, [*room, Int(0), *found])
+        raised = [inside.icmp_signed("!=", status, status.type(code)) for code in (0, -2)]  # -2: returned None
+        inside.ret(inside.zext(inside.and_(*raised), Int))
+
+        given = builder.icmp_signed("!=", slot, Int(0))
+        with builder.if_then(given):
+            all_ = ir.Constant(struct, ir.Undefined)
+            for i, value in enumerate(values):
+                all_ = builder.insert_value(all_, value, i)
+            builder.store(all_, _word(builder, slot, ARGUMENTS, struct)).align = 8
+            builder.store(builder.ptrtoint(start, Int), _word(builder, slot, START))
+            builder.store_atomic(Int(OFFERED), _word(builder, slot, STATE), "release", 8)
+        return given
+
+    return types.boolean(int64), emit
+
+
+@intrinsic
+def _swap(typing_context: Any, address: Any, old: Any, new: Any) -> Any:  # pragma: no cover
+    """Set a word to `new` if it is `old`, and say whether: no other thread can have come between."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address, old, new = args
+        return builder.extract_value(builder.cmpxchg(_word(builder, address, 0), old, new, "acq_rel", "acquire"), 1)
 
     return types.boolean(int64, int64, int64), emit
 
@@ -53,9 +97,22 @@ def _look(typing_context: Any, address: Any) -> Any:  # pragma: no cover
     """A word that other threads change."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load_atomic(builder.inttoptr(args[0], Int.as_pointer()), "acquire", 8)
+        return builder.load_atomic(_word(builder, args[0], 0), "acquire", 8)
 
     return int64(int64), emit
+
+
+@intrinsic
+def _start(typing_context: Any, slot: Any) -> Any:  # pragma: no cover
+    """Make the call that lies in the slot; FAILED is 1 if it raised, else 0."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        start = builder.load(_word(builder, args[0], START))
+        failed = builder.call(builder.inttoptr(start, ir.FunctionType(Int, [Int]).as_pointer()), args)
+        builder.store(failed, _word(builder, args[0], FAILED))
+        return context.get_dummy_value()
+
+    return void(int64), emit
 
 
 def _system(name: str) -> Any:  # pragma: no cover
@@ -74,115 +131,46 @@ def _system(name: str) -> Any:  # pragma: no cover
 _pause, _let_others_run = _system(PAUSE), _system(YIELD)
 
 
-def _call(context: Any, builder: Any, address: Any, kinds: tuple[Any, ...], struct: Any) -> Any:  # pragma: no cover
-    """Call the compiled function at an address with the numbers of a struct; 1 if it raised, else 0."""
-    kind = context.call_conv.get_function_type(types.void, kinds)
-    function = builder.inttoptr(address, kind.as_pointer())
-    parts = [builder.extract_value(struct, i) for i in range(len(kinds))]
-    status, _ = context.call_conv.call_function(builder, function, types.void, kinds, parts)
-    return builder.zext(status.is_error, Int)
-
-
-@intrinsic
-def _make(typing_context: Any, function: Any, call: Any) -> Any:  # pragma: no cover
-    """function(*call), in this thread; 1 if it raised, else 0."""
-
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _call(context, builder, args[0], signature.args[1].types, args[1])
-
-    return int64(int64, call), emit
-
-
-@intrinsic
-def _write(typing_context: Any, slot: Any, function: Any, call: Any) -> Any:  # pragma: no cover
-    """Write into the slot what `_start` needs. Arrays go without their owners: the caller, who waits, has them."""
-
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        (slot, function, struct), kinds = args, signature.args[2].types
-        for i, kind in enumerate(kinds):
-            if isinstance(kind, types.Array):
-                array = context.make_array(kind)(context, builder, builder.extract_value(struct, i))
-                array.meminfo = cgutils.get_null_value(array.meminfo.type)
-                array.parent = cgutils.get_null_value(array.parent.type)
-                struct = builder.insert_value(struct, array._getvalue(), i)
-        if context.get_abi_sizeof(struct.type) > 8 * (WORDS - ARGUMENTS):
-            raise ValueError("the arguments of this function do not fit into a slot")
-        start = ir.Function(builder.module, ir.FunctionType(Int, [Int]), builder.module.get_unique_name("start"))
-        start.linkage = "internal"
-        inside = ir.IRBuilder(start.append_basic_block())
-        found = inside.load(_word(inside, start.args[0], ARGUMENTS, struct.type))
-        found.align = 8
-        inside.ret(_call(context, inside, inside.load(_word(inside, start.args[0], FUNCTION, Int)), kinds, found))
-        builder.store(struct, _word(builder, slot, ARGUMENTS, struct.type)).align = 8
-        builder.store(function, _word(builder, slot, FUNCTION, Int))
-        builder.store(builder.ptrtoint(start, Int), _word(builder, slot, START, Int))
-        return context.get_dummy_value()
-
-    return void(int64, int64, call), emit
-
-
-@intrinsic
-def _start(typing_context: Any, slot: Any) -> Any:  # pragma: no cover
-    """Make the call that lies in the slot; FAILED is 1 if it raised, else 0."""
-
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        start = builder.load(_word(builder, args[0], START, Int))
-        failed = builder.call(builder.inttoptr(start, ir.FunctionType(Int, [Int]).as_pointer()), args)
-        builder.store(failed, _word(builder, args[0], FAILED, Int))
-        return context.get_dummy_value()
-
-    return void(int64), emit
-
-
 @njit(void(int64), **inner)
 def _take(slot: int) -> None:  # pragma: no cover
     """Make the call on offer at a slot, if there is one and nobody else does."""
-    if _swap(slot, OFFERED, BUSY):
+    if _swap(slot + 8 * STATE, OFFERED, BUSY):
         _start(slot)
-        _swap(slot, BUSY, DONE)
+        _swap(slot + 8 * STATE, BUSY, DONE)
 
 
-@njit(**options)
-def share(slots: np.ndarray, function: int, calls: tuple[Any, ...]) -> tuple[int, bool]:  # pragma: no cover
-    """Make all calls of the compiled function at an address: the first in this thread, each other in one that waits at
-    a slot, or else here too. Returns how many slots no thread waits at, now CALLED, and whether a call raised."""
-    at = slots.ctypes.data
-    offered, absent = 1, 0
-    for slot in range(at, at + 8 * WORDS * len(slots), 8 * WORDS):
-        if offered < len(calls) and _swap(slot, FREE, BUSY):
-            _write(slot, function, calls[offered])
-            _swap(slot, BUSY, OFFERED)
-            offered += 1
-        elif _swap(slot, AWAY, CALLED):
-            absent += 1
-    failed = _make(function, calls[0])
-    for i in range(offered, len(calls)):
-        failed |= _make(function, calls[i])
-    for slot in range(at, at + 8 * WORDS * len(slots), 8 * WORDS):
-        _take(slot)
-        looks = 0
-        while _look(slot + 8 * STATE) == BUSY:
-            _pause()
-            looks += 1
-            if looks > LONG:
-                _let_others_run()
-        if _swap(slot, DONE, FREE):
-            failed |= _look(slot + 8 * FAILED)
-    return absent, failed != 0
-
-
-@njit(void(int64[::1], int64), **options)
-def serve(slot: np.ndarray, patience: int) -> None:  # pragma: no cover
-    """Make the calls that are offered at a slot, until none came for `patience` looks, or LEAVE is set."""
-    at = slot.ctypes.data
-    if not _swap(at, CALLED, FREE):
-        return
-    looks = 0
-    while looks < patience and _look(at + 8 * LEAVE) == 0:
+@njit(void(int64), **inner)
+def _wait(slot: int) -> None:  # pragma: no cover
+    """Some looks at a slot, until its state is another; then others may run."""
+    state = _look(slot + 8 * STATE)
+    for _ in range(LOOKS):
+        if _look(slot + 8 * STATE) != state:
+            return
         _pause()
-        looks += 1
-        if _look(at + 8 * STATE) == OFFERED:
-            _take(at)
-            looks = 0
-    while not _swap(at, FREE, AWAY):  # once the call that came last has been made
-        _take(at)
+    _let_others_run()
+
+
+@njit(int64(int64, int64), **options)
+def finish(slots: int, count: int) -> int:  # pragma: no cover
+    """Make the calls at some slots that nobody has begun, wait for the others; 1 if one has raised, else 0."""
+    failed = 0
+    for slot in range(slots, slots + 8 * WORDS * count, 8 * WORDS):
+        _take(slot)
+        while _look(slot + 8 * STATE) == BUSY:
+            _wait(slot)
+        if _swap(slot + 8 * STATE, DONE, FREE):
+            failed |= _look(slot + 8 * FAILED)
+    return failed
+
+
+@njit(void(int64, int64), **options)
+def serve(slot: int, patience: int) -> None:  # pragma: no cover
+    """Make the calls that are offered at a slot, until none came for `patience` turns of LOOKS, or LEAVE is set."""
+    turns = 0
+    while turns < patience and _look(slot + 8 * LEAVE) == 0:
+        if _look(slot + 8 * STATE) == OFFERED:
+            _take(slot)
+            turns = 0
+        _wait(slot)
+        turns += 1
+    _swap(slot + 8 * THERE, 1, 0)

@@ -19,7 +19,7 @@ import numpy as np
 
 from . import compiled, philox
 from .half import in_float32
-from .parallel import for_blocks
+from .parallel import share
 
 RANDOM_BLOCKS = 2  # of the counter-based stream, for each image that is mapped at random
 _BLOCK = 8192  # points at a time, so that what is computed of them stays in the cache
@@ -79,7 +79,7 @@ def warp(x: np.ndarray, maps: np.ndarray, nearest: bool, fill: Any) -> np.ndarra
         plane = np.empty(x.shape[1], np.float32)
         plane[:] = fill
         see, cost = (code.nearest, 2.4) if nearest else (code.bilinear, 7)  # nanoseconds a pixel
-        for_blocks(lambda i, j: see(images[i:j], maps[i:j], plane, y[i:j]), len(x), cost * x.size, blas=False)
+        share(see, lambda i, j: (images[i:j], maps[i:j], plane, y[i:j]), len(x), cost * x.size)
         return y
     H, W = x.shape[2:]
     across, down = np.arange(W) + 0.5, np.arange(H)[:, None] + 0.5  # (W,), (H, 1)

@@ -17,12 +17,13 @@ from .fused import NO_CHOICE, NONE, RELU_POOL, Fused, empty_result, frame_for, n
 from .kept import FEW, kept
 from .matmul import matmul
 from .memory import empty, rooms
-from .parallel import PRODUCTS, for_blocks, pieces
+from .parallel import PRODUCTS, pieces, share
 from .winograd_numpy import GG
 
 Pair = tuple[int, int]
 
 CHANNELS = 16  # with fewer, the transforms cost more than the products that they save
+SUMS = 13  # the place of du among the arguments of the compiled `gradients`; then comes db
 GROUP = 144  # tiles: images are taken together until they have so many
 
 
@@ -100,23 +101,23 @@ def conv2d_gradients(
     wide = max(channels, u[0, :, 0].size)
     dx = empty((len(x), *x.shape[2:], C) if want_dx else (0, 0, 0, 0), np.float32)
 
-    def images(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        sums = np.zeros((16 if want_dw else 0, len(rows), columns), np.float32), np.zeros((2, columns), np.float32)
-        part = nhwc(x[start:stop]) if want_dw else dx[start:stop]  # what is not read
-        step = step_of(dy, fused, start, stop)
-        frames = frame_for(part, (*frame[:2], channels), n=group)
-        in_frames = [frames if wanted else (0, 0, 0) for wanted in (want_dw, want_dx)]
-        gradient = group * (frame[0] - 2), frame[1] - 2, columns
-        room = rooms(start, (*in_frames, gradient), ((16, code.BLOCK, wide), (16, code.BLOCK, columns)))
-        code.gradients(part, frame, *step, *tables, d_rows, rows, u, dx[start:stop], *sums, *room)
-        return sums
+    gradient, read = step_of(dy, fused), nhwc(x) if want_dw else dx  # without dw nothing is read
+    frames = frame_for(read, (*frame[:2], channels), n=group)
+    in_frames = [frames if wanted else (0, 0, 0) for wanted in (want_dw, want_dx)]
+    in_frames.append((group * (frame[0] - 2), frame[1] - 2, columns))
 
-    parts = for_blocks(images, len(x))
+    def images(start: int, stop: int) -> tuple[Any, ...]:
+        sums = np.zeros((16 if want_dw else 0, len(rows), columns), np.float32), np.zeros((2, columns), np.float32)
+        room = rooms(start, tuple(in_frames), ((16, code.BLOCK, wide), (16, code.BLOCK, columns)))
+        step = gradient.of(start, stop)
+        return read[start:stop], frame, *step, *tables, d_rows, rows, u, dx[start:stop], *sums, *room
+
+    calls = share(code.gradients, images, len(x), 2 * len(x) * OH * OW * u.size / (4 * PRODUCTS))
     dx_or_none = dx.transpose(0, 3, 1, 2) if want_dx else None
     if not want_dw:
         return dx_or_none, None, None
-    du: Any = sum(du for du, _ in parts)
-    db: Any = sum(db for _, db in parts)
+    du: Any = sum(call[SUMS] for call in calls)
+    db: Any = sum(call[SUMS + 1] for call in calls)
     dw = matmul(GG.T, du[:, :C, :O].reshape(16, -1)).reshape(3, 3, C, O)
     dw = np.ascontiguousarray(dw.transpose(3, 0, 1, 2)).transpose(0, 3, 1, 2)
     return dx_or_none, dw, db[0, :O]

@@ -30,6 +30,7 @@ from numba import float32, int64, njit, types, void
 from numba.extending import intrinsic
 
 from .fused_compiled import add_pixels, choices, clear, copy, fill, finish, four, image, images, options, product, table
+from .team_compiled import handed_over
 from .tile import COLUMNS, LANES, LOW_MR, MR, Float, at, load, low_tile, store
 
 BLOCK = 4 * MR  # tiles that are transformed together
@@ -92,12 +93,13 @@ adjoint_transform = _transform(_b, 4, add=True)  # + B m Bᵀ
 
 @njit(
     void(
-        images, four, table, table, int64, table, float32[:, :, :, ::1], float32[:, ::1],
+        int64, images, four, table, table, int64, table, float32[:, :, :, ::1], float32[:, ::1],
         images, choices, int64, image, image, image, image,
     ),
     **options,
 )  # fmt: skip
 def conv(
+    slot: int,
     x: np.ndarray, frame: tuple[int, ...], tiles: np.ndarray, outs: np.ndarray, per_image: int, rows: np.ndarray,
     u: np.ndarray, bias: np.ndarray, y: np.ndarray, choice: np.ndarray, epilogue: int, room: np.ndarray,
     v: np.ndarray, m: np.ndarray, sums: np.ndarray,
@@ -108,6 +110,8 @@ def conv(
     read where they lie if that is empty. `tiles` and `outs` say where tiles begin in a group and in its results,
     `per_image` of them in each image, and `rows` where those of a block begin in their transform. The rest is room.
     """
+    if handed_over(slot):
+        return
     N, H, W, C = x.shape
     columns, channels, group, blocks = m.shape[2], v.shape[2], len(sums), u.shape[1]
     height, width, top, left = frame
@@ -149,12 +153,13 @@ def conv(
 
 @njit(
     void(
-        images, four, images, images, choices, int64, table, table, int64, table, table, float32[:, :, :, ::1],
+        int64, images, four, images, images, choices, int64, table, table, int64, table, table, float32[:, :, :, ::1],
         images, image, float32[:, ::1], image, image, image, image, image,
     ),
     **options,
 )  # fmt: skip
 def gradients(
+    slot: int,
     x: np.ndarray, frame: tuple[int, ...], dy: np.ndarray, dy_out: np.ndarray, dy_choice: np.ndarray, undo: int,
     tiles: np.ndarray, outs: np.ndarray, per_image: int, d_rows: np.ndarray, rows: np.ndarray, u: np.ndarray,
     dx: np.ndarray, du: np.ndarray, db: np.ndarray, room: np.ndarray, dx_room: np.ndarray, gradient: np.ndarray,
@@ -166,6 +171,8 @@ def gradients(
     `add_pixels`' room. d_rows and rows are where a tile's rows begin: in A dy Aᵀ, and in the transpose of Bᵀ x B.
     Other arguments are as for `conv`; dx is made in dx_room if that is not empty.
     """
+    if handed_over(slot):
+        return
     N, H, W, C = x.shape
     columns, v_columns, O, blocks = d.shape[2], v.shape[2], u.shape[2], u.shape[1]
     channels, group = C + -C % LANES, len(tiles) // per_image

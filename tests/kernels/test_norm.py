@@ -218,7 +218,8 @@ def test_where_compiled_code_serves(step, change, calls, monkeypatch, rng):
     compiled_step = getattr(compiled.load("norm_compiled"), step)
     shapes = []
     monkeypatch.setattr(
-        f"tinygrad_mnist.kernels.norm_compiled.{step}", lambda x, *a: shapes.append(x.shape) or compiled_step(x, *a)
+        f"tinygrad_mnist.kernels.norm_compiled.{step}",
+        lambda slot, x, *a: shapes.append(x.shape) or compiled_step(slot, x, *a),
     )
     x = change(rng.standard_normal((2, 3, 4, 5)).astype(np.float32))
     batch_norm_all(x, None, None, x)

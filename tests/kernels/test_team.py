@@ -8,17 +8,22 @@ import numpy as np
 import pytest
 from numba import float64, int64, njit, void
 from tinygrad_mnist.kernels import parallel
-from tinygrad_mnist.kernels.team import Team
+from tinygrad_mnist.kernels.team import HERE, Team
+from tinygrad_mnist.kernels.team_compiled import WORDS, finish, handed_over
 
 
-@njit(void(float64[::1], float64, int64), nogil=True)
-def add(to, number, times):
+@njit(void(int64, float64[::1], float64, int64), nogil=True)
+def add(slot, to, number, times):
+    if handed_over(slot):
+        return
     for _ in range(times):
         to[0] += number
 
 
-@njit(void(int64[::1], int64), nogil=True)
-def refuse_negative(seen, number):
+@njit(void(int64, int64[::1], int64), nogil=True)
+def refuse_negative(slot, seen, number):
+    if handed_over(slot):
+        return
     if number < 0:
         raise ValueError("negative")
     seen[number] += 1
@@ -47,10 +52,10 @@ def threads_started():
     threads.join()
 
 
-def wait_for(team, state):
-    """Until all slots are in a state."""
+def wait_until_gone(team):
+    """Until no thread waits at a slot."""
     end = time.monotonic() + 30
-    while (team.slots[:, team.code.STATE] != state).any():
+    while team.slots[:, team.code.THERE].any():
         assert time.monotonic() < end
         time.sleep(0)
 
@@ -74,9 +79,8 @@ def test_every_call_is_made_once(others, n, threads_started):
 
 def test_a_thread_that_waits_takes_over_a_call(stay, threads_started):
     team = Team(1, threads_started)
-    team.run(add, [(np.zeros(1), 1.0, 1)] * 2)  # nobody is there: a thread is called in
+    team.run(add, [(np.zeros(1), 1.0, 1)] * 2)  # nobody is there: a thread is called in, and stays
     assert len(threads_started.started) == 1
-    wait_for(team, team.code.FREE)
     own, other, seen = np.zeros(1), np.zeros(1), []
 
     def watch():
@@ -94,20 +98,65 @@ def test_a_thread_that_waits_takes_over_a_call(stay, threads_started):
     team.dismiss()
 
 
+def test_a_call_is_on_offer_until_a_thread_comes():
+    come, started = threading.Event(), Threads()
+    team = Team(1, lambda serve: started(lambda: (come.wait(30), serve())))
+    to = np.zeros(1), np.zeros(1)
+    for _ in range(3):  # nobody comes: the caller makes both calls
+        team.run(add, [(a, 1.0, 1) for a in to])
+    assert [a[0] for a in to] == [3, 3]
+    come.set()
+    watch_other, own = np.zeros(1), np.zeros(1)
+    seen = []
+
+    def watch():
+        while not watch_other[0]:
+            time.sleep(0)
+        seen.append(own[0])
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    team.run(add, [(own, 1.0, 4 * 10**8), (watch_other, 1.0, 1)])
+    watcher.join(30)
+    assert seen == [0]  # the thread that came late made the other call
+    assert len(started.started) == 1
+    team.dismiss()
+    started.join()
+
+
+def test_a_call_is_handed_over_with_all_kinds_of_arguments():
+    """As they lie in a slot: arrays of several types and ranks, tuples, numbers; and arrays that are temporary."""
+
+    @njit(nogil=True)
+    def sum_all(slot, a, b, pair, number, flag, to):
+        if handed_over(slot):
+            return
+        to[0] = a.sum() + b.sum() + pair[0] + 10 * pair[1] + number + flag
+
+    slots, to = np.zeros(WORDS, np.int64), np.zeros(1)
+    a, b = np.arange(24, dtype=np.float32).reshape(2, 3, 4)[:, ::-1], np.ones((2, 2, 1, 2), np.uint8)
+    arguments = a, b, (1, 2), np.float32(0.5), True
+    sum_all(slots.ctypes.data, *arguments, to)
+    assert to[0] == 0
+    assert finish(slots.ctypes.data, 1) == 0
+    assert to[0] == 276 + 8 + 21 + 0.5 + 1
+    sum_all(HERE, *arguments, to)
+    assert to[0] == 276 + 8 + 21 + 0.5 + 1
+
+
 def test_a_thread_does_not_wait_for_long(threads_started):
     team = Team(1, threads_started)
     for _ in range(2):
         team.run(add, [(np.zeros(1), 1.0, 1)] * 2)
-        wait_for(team, team.code.AWAY)
+        wait_until_gone(team)
     assert len(threads_started.started) == 2
 
 
 def test_threads_that_are_dismissed_leave_at_once(stay, threads_started):
     team = Team(2, threads_started)
     team.run(add, [(np.zeros(1), 1.0, 1)] * 3)
-    wait_for(team, team.code.FREE)
     team.dismiss()
-    wait_for(team, team.code.AWAY)
+    wait_until_gone(team)
 
 
 @pytest.mark.parametrize("waiting", [False, True])
@@ -116,7 +165,6 @@ def test_what_a_call_raises_is_raised_after_all_have_ended(bad, waiting, stay, t
     team = Team(1, threads_started)
     if waiting:
         team.run(add, [(np.zeros(1), 1.0, 1)] * 2)
-        wait_for(team, team.code.FREE)
     seen = np.zeros(3, np.int64)
     with pytest.raises(ValueError, match="negative"):
         team.run(refuse_negative, [(seen, -1 if i == bad else i) for i in range(3)])
@@ -159,6 +207,17 @@ def test_for_calls(threads, inside):
         else:
             run(0, 1)
     assert [to[0] for to in sums] == [30.0] * threads
+
+
+@pytest.mark.parametrize(("nanoseconds", "blocks"), [(0, 1), (10**9, 3)])
+def test_share(nanoseconds, blocks):
+    before = parallel.get_num_threads()
+    parallel.set_num_threads(3)
+    calls = parallel.share(add, lambda start, stop: (np.zeros(1), float(start), stop - start), 7, nanoseconds)
+    parallel.set_num_threads(before)
+    assert len(calls) == blocks
+    assert [call[0][0] for call in calls] == [start * n for _, start, n in calls]
+    assert sum(n for _, _, n in calls) == 7
 
 
 def test_threads_come_back_for_blocks():
