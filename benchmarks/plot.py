@@ -10,13 +10,13 @@ The JSON files are what these commands write; the fourth panel needs only the la
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from tinygrad_mnist.utils.cli import new_file, pyplot, tidy_exit
 
 from .steps import SCALED_BATCH
+from .tables import read
 
 PANELS = {
     "batch": "batch size",
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("image", type=new_file, help="an SVG or PNG file")
     args = parser.parse_args()
     with tidy_exit(parser):
-        reports = [json.loads(path.read_text()) for path in args.json]
+        reports = [read(path) for path in args.json]
         draw({**reports[0], "rows": [row for report in reports for row in report["rows"]]}, args.image)
 
 

@@ -124,6 +124,17 @@ def write_into(text: str, reports: list[Report]) -> tuple[str, list[str]]:
     return TABLE.sub(again, text), missing
 
 
+def read(path: Path) -> Report:
+    """What `python -m benchmarks --json` wrote; ValueError for another file."""
+    try:
+        report = json.loads(path.read_text())
+    except ValueError:
+        report = None
+    if not isinstance(report, dict) or not report.keys() >= {"environment", "command", "numpy_only", "rows"}:
+        raise ValueError(f"{path} is not what python -m benchmarks --json writes")
+    return report
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.tables", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -132,7 +143,7 @@ def main() -> None:
     parser.add_argument("--into", type=Path, nargs="+", default=[], metavar="FILE", help="Markdown files with tables")
     args = parser.parse_args()
     with tidy_exit(parser):
-        reports = [json.loads(path.read_text()) for path in args.json]
+        reports = [read(path) for path in args.json]
         for path in args.into:
             text, missing = write_into(path.read_text(), reports)
             path.write_text(text)

@@ -25,7 +25,8 @@ def test_plot_of_several_files(monkeypatch, tmp_path) -> None:
     files, image = [tmp_path / f"{threads}.json" for threads in (1, 2)], tmp_path / "scaling.svg"
     for threads, file in enumerate(files, 1):
         chosen = [row for row in rows() if row["threads"] == threads]
-        file.write_text(json.dumps({"environment": {"cpu": "abacus"}, "rows": chosen}))
+        report = {"environment": {"cpu": "abacus"}, "command": [], "numpy_only": False, "rows": chosen}
+        file.write_text(json.dumps(report))
     monkeypatch.setattr(sys, "argv", ["plot", *map(str, files), str(image)])
     plot.main()
     assert image.read_text().count('<g id="axes_') == 4

@@ -88,8 +88,15 @@ def test_into_a_document(program, tmp_path) -> None:
     assert "| 0.50 | 1.00 | 2.00 |" in document.read_text()
 
 
-def test_a_file_that_is_not_there(monkeypatch, capsys) -> None:
-    monkeypatch.setattr(sys, "argv", ["tables", "no.json"])
+@pytest.mark.parametrize(("content", "said"), [
+    (None, "No such file"), ("{", "is not what python -m benchmarks --json writes"),
+    ('{"environment": {}, "rows": []}', "is not what python -m benchmarks --json writes"),
+])  # fmt: skip
+def test_files_that_cannot_be_shown(content, said, monkeypatch, tmp_path, capsys) -> None:
+    file = tmp_path / "rows.json"
+    if content:
+        file.write_text(content)
+    monkeypatch.setattr(sys, "argv", ["tables", str(file)])
     with pytest.raises(SystemExit, match="2"):
         tables.main()
-    assert "no.json" in capsys.readouterr().err
+    assert said in capsys.readouterr().err
