@@ -30,7 +30,7 @@ from .steps import inference, scaling, training
 from .timing import Case, geometric_means, run
 
 CASES = {"kernels": kernels, "training": training, "inference": inference, "scaling": scaling}
-MOST_RACES = 3  # ours and three ways to use PyTorch take six minutes
+MOST_PROCESSES = 3  # of each side: the race takes six minutes for ours and three ways to use PyTorch
 CPU_PARTS = (*CASES, "data", "memory", "race", "startup")
 PARTS = (*CPU_PARTS, "gpu")
 WITH_WAYS = {*CASES, "memory", "race"}
@@ -107,9 +107,9 @@ def measure(args: argparse.Namespace) -> Iterator[list[dict[str, Any]]]:
             yield _timed("data", data(args.batch), args, threads)
             yield waiting(args.batch, args.rounds, threads, args.only)
         if "memory" in parts:
-            yield memory(args.batch, threads, ways)
+            yield memory(args.batch, min(args.rounds, MOST_PROCESSES), threads, ways)
         if "race" in parts:
-            yield race(min(args.rounds, MOST_RACES), threads, ways)
+            yield race(min(args.rounds, MOST_PROCESSES), threads, ways)
     if "startup" in parts:
         yield startup(args.rounds)
     if "gpu" in parts:

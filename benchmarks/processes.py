@@ -35,12 +35,15 @@ def startup(rounds: int) -> list[dict[str, Any]]:
     return [_row("startup", "import, after numpy", {who: s[1:] for who, s in seconds.items()})]
 
 
-def memory(batches: list[int], threads: int, ways: list[str]) -> list[dict[str, Any]]:
+def memory(batches: list[int], rounds: int, threads: int, ways: list[str]) -> list[dict[str, Any]]:
     """The most memory of a process that takes training steps of the example CNN."""
     rows = []
     for batch in batches:
         flags = ["memory", "--batch", str(batch), "--threads", str(threads)]
-        found = {who: [_fresh(who, flags)["bytes"] / 2**20] for who in ("ours", *ways)}
+        found: dict[str, list[float]] = {who: [] for who in ("ours", *ways)}
+        for _ in range(rounds):
+            for who, values in found.items():
+                values.append(_fresh(who, flags)["bytes"] / 2**20)
         rows.append(_row("memory", f"peak memory of a training process, batch {batch}", found, "MiB", threads))
     return rows
 

@@ -88,10 +88,16 @@ def test_what_seems_slower_is_measured_again(again, code, said, program, capsys)
     assert said in "".join(capsys.readouterr())
 
 
-def test_again_is_a_process_of_its_own(monkeypatch, capfd) -> None:
-    (row,) = check.measure_again(["kernels: affine, batch 64"])
-    assert row["name"] == "affine, batch 64"
-    assert "kernels, threads: 2, rounds: 5" in capfd.readouterr().out
+def test_again_is_the_program_in_a_new_process(monkeypatch) -> None:
+    def run(command: list[str], **options) -> None:
+        assert command[:3] == [sys.executable, "-m", "benchmarks.check"]
+        monkeypatch.setattr(sys, "argv", command[2:])
+        check.main()
+
+    monkeypatch.setattr(check, "environment", dict)
+    monkeypatch.setattr(check.subprocess, "run", run)
+    monkeypatch.setattr(check, "measure", lambda only: [{"name": name} for name in only])
+    assert check.measure_again(["relu, batch 64", "SGD"]) == [{"name": "relu, batch 64"}, {"name": "SGD"}]
 
 
 @pytest.mark.parametrize(("measured", "changes", "said"), [

@@ -1,6 +1,8 @@
 """Every part runs, checks and gives rows of one form."""
 
+import contextlib
 import importlib
+import io
 import json
 import re
 import sys
@@ -124,17 +126,33 @@ def test_networks_of_other_sizes() -> None:
         assert network.build(torch.nn)(torch.zeros(1, 1, size, size)).shape == (1, 10)
 
 
-def test_processes(capfd) -> None:
-    memory, race = processes.memory([2], 1, EAGER[:1]), processes.race(1, 1, EAGER[1:], epochs=1, images=64)
-    rows = [*processes.startup(1), *memory, *race]
-    assert [row["part"] for row in rows] == ["startup", "memory", "race", "race"]
-    for row in rows:
+def test_processes() -> None:
+    for row in [*processes.startup(1), *processes.memory([2], 1, 1, EAGER[:1])]:
         low, ours, high = row["MiB" if row["part"] == "memory" else "seconds"]["ours"]
         assert 0 < low <= ours <= high
-        assert row["ratios"]["channels_last" if row["part"] == "race" else "eager"] > 0
-    for (accuracy,) in rows[-1]["accuracy"].values():
-        assert 0 <= accuracy <= 1
-    assert "Test accuracy in %, by seed: ours" in capfd.readouterr().out
+        assert row["ratios"]["eager"] > 0
+
+
+def test_race(monkeypatch, capsys) -> None:
+    """What its processes run, without the processes."""
+    started = []
+
+    def output(command, **options):
+        started.append(" ".join(command[3:]))
+        monkeypatch.setattr(sys, "argv", command[2:])
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            fresh.main()
+        return printed.getvalue()
+
+    monkeypatch.setattr(processes, "_output", output)
+    epoch, whole = processes.race(2, 1, EAGER[1:], epochs=1, images=96)
+    ours, theirs = "tinygrad_mnist race --threads 1", "torch --way channels_last race --threads 1"
+    for command, flags in zip(started, [""] * 2 + [" --seed 1"] * 2 + [" --seed 2"] * 2, strict=True):
+        assert command in (f"{ours} --epochs 1 --images 96{flags}", f"{theirs} --epochs 1 --images 96{flags}")
+    assert epoch["rounds"] == whole["rounds"] == 2
+    assert 0 < epoch["seconds"]["ours"][0] < whole["seconds"]["ours"][0]
+    assert all(0 <= accuracy <= 1 for accuracies in whole["accuracy"].values() for accuracy in accuracies)
+    assert whole["note"] in capsys.readouterr().out
 
 
 def test_who_did_not_reach_the_aim() -> None:
