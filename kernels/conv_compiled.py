@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 from numba import float32, int64, njit, void
 
-from .fused_compiled import add_pixels, choices, copy, fill, finish, four, image, images, options, product, table
+from .fused_compiled import add_pixels, choices, clear, copy, fill, finish, four, image, images, options, product, table
 from .team_compiled import handed_over
 from .tile import COLUMNS
 
@@ -42,7 +42,7 @@ def conv(
 ) -> None:  # fmt: skip  # pragma: no cover
     """y[:, h0::SH, w0::SW] = epilogue(patches of x · w + bias), with grid = (h0, SH, w0, SW).
 
-    w (column blocks, patch, COLUMNS). x is laid into `framed`, zeros from there on, with its corner at (top, left), if
+    w (column blocks, patch, COLUMNS). x is laid into `framed`, zero around it, with its corner at (top, left), if
     that is not empty; `undo` is the epilogue that x, a gradient, is carried back through on the way there. `sums`
     (pixels, columns) is room.
     """
@@ -52,6 +52,7 @@ def conv(
     columns = len(bias)
     x_at, framed_at, w_at, bias_at = x.ctypes.data, framed.ctypes.data, w.ctypes.data, bias.ctypes.data
     pixels_at, segments_at, sums_at = pixels.ctypes.data, segments.ctypes.data, sums.ctypes.data
+    clear(framed)
     for n in range(N):
         a = x_at + 4 * n * H * W * C
         if framed.size:
@@ -85,6 +86,7 @@ def scatter(
     columns, O = patches.shape[1], dy.shape[3]
     no_bias, start = np.zeros(COLUMNS, np.float32), np.zeros(1, np.int64)
     numbers = framed.reshape(-1)
+    clear(gradient)
     for n in range(N):
         fill(gradient, dy[n], dy_out[n % len(dy_out)], dy_choice[n % len(dy_choice)], undo, 0, 0)
         for block in range(w.shape[0]):
@@ -124,6 +126,8 @@ def weight_grad(
     columns = dw.shape[0] * COLUMNS
     x_at, framed_at, dy_at, gradient_at = x.ctypes.data, framed.ctypes.data, dy.ctypes.data, gradient.ctypes.data
     dw_at, patch_at, segments_at = dw.ctypes.data, patch.ctypes.data, segments.ctypes.data
+    clear(framed)
+    clear(gradient)
     for n in range(N):
         a, b = x_at + 4 * n * H * W * C, dy_at + 4 * n * OH * OW * O
         if framed.size:

@@ -75,7 +75,7 @@ def conv2d(
         return (
             xg, xg, NO_CHOICE, NONE, band.top, padding[1], pixels, 1, taps, run, matrices[g], bias[g],
             _room(y[n, band.y], outs), chosen, step, OW, EVERY_PIXEL,
-            *rooms((n.start, band.y.start), (frame_for(xg, frame),), ((len(pixels), len(bias[g])),)),
+            *rooms((n.start, band.y.start), frame_for(xg, frame), (len(pixels), len(bias[g]))),
         )  # fmt: skip
 
     work = N * OH * OW * w.size / PRODUCTS
@@ -131,7 +131,7 @@ def _scatter(
     starts = offsets((size[0], stride[0] * row), (size[1], stride[1] * CG))
     taps, run = _taps((KH, KW), CG, row, dilation)
     patch = KH * KW * CG
-    shapes = (len(pixels), patch + -patch % tile.COLUMNS), frame
+    shapes = (*size, OG), (len(pixels), patch + -patch % tile.COLUMNS), frame
     matrices = [in_blocks(part.transpose(0, 2, 3, 1).reshape(OG, -1), tile.COLUMNS) for part in np.split(w, groups)]
 
     for g in range(groups):
@@ -140,7 +140,7 @@ def _scatter(
 
         def images(start: int, stop: int) -> tuple[Any, ...]:
             product = pixels, starts, taps, run, matrices[g], *padding  # noqa: B023  (called before the next group)
-            room = rooms(start, ((*size, OG),), shapes)
+            room = rooms(start, *shapes)
             return *gradient.of(start, stop), *product, part[start:stop], *room  # noqa: B023
 
         share(code.scatter, images, N, N * size[0] * size[1] * OG * patch / PRODUCTS)
@@ -183,7 +183,7 @@ def _gather(
                 end = NO_CHOICE, NONE, n_columns, (r, stride[0], s, stride[1])
 
                 def images(start: int, stop: int) -> tuple[Any, ...]:
-                    room = rooms(start, (frame,), ((len(pixels), len(bias)),))  # noqa: B023  (called at once)
+                    room = rooms(start, frame, (len(pixels), len(bias)))  # noqa: B023  (called at once)
                     return *gradient.of(start, stop), *product, part[start:stop], *end, *room  # noqa: B023
 
                 share(code.conv, images, N, N * n_rows * n_columns * chosen.size / PRODUCTS)
@@ -242,7 +242,7 @@ def _weight_and_bias_grad(
             part, table = gradient.of(start, stop), (patch, stride[1] * C, lines, OW)  # noqa: B023  (called at once)
             dw = np.zeros((blocks, len(patch), tile.COLUMNS), np.float32)
             db = np.zeros((2, blocks * tile.COLUMNS), np.float32)
-            return xg[start:stop], *padding, *part, *table, dw, db, *rooms(start, frames)  # noqa: B023
+            return xg[start:stop], *padding, *part, *table, dw, db, *rooms(start, *frames)  # noqa: B023
 
         calls = share(code.weight_grad, images, N, N * OH * OW * OG * C * KH * KW / PRODUCTS)
         dws.append(sum(call[SUMS] for call in calls))

@@ -62,7 +62,7 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
         rows, zeros = offsets((n, k)), np.zeros(code.COLUMNS, np.float32)
         panel, blocks = (code.PANEL * k * code.COLUMNS,), -(-m // code.COLUMNS)
         parallel.share(
-            code.panels, lambda i, j: (x, rows, y, out, zeros, i, j, *rooms(i, (), (panel,))), blocks, work
+            code.panels, lambda i, j: (x, rows, y, out, zeros, i, j, *rooms(i, panel)), blocks, work
         )  # fmt: skip
         return True
     if n <= FEW and x.flags.c_contiguous and y.T.flags.c_contiguous and k % code.LANES == 0:
@@ -71,7 +71,7 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
         panel = tall, code.DOT_ROWS * (code.CHUNK if tall > 1 else k)  # long rows are faster, but only if read once
 
         def columns(start: int, stop: int) -> tuple[Any, ...]:
-            room = rooms(start, ((tall, stop - start, code.DOTS),), (panel,))
+            room = rooms(start, (tall, stop - start, code.DOTS), panel)
             return x, y.T, rows[start:stop], out[:, start * wide : stop * wide], *room
 
         parallel.share(code.dots, columns, len(rows), work)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import float32, int64, njit, void
 
-from .fused_compiled import options, table
+from .fused_compiled import clear, options, table
 from .team_compiled import handed_over
 from .tile import (
     COLUMNS,
@@ -72,7 +72,7 @@ def dots(
     """out (M, N) = x · rows of y, for x (M, K) and y with K columns, a multiple of LANES.
 
     `rows` (N / DOT_COLUMNS, DOT_COLUMNS) says where these begin, the last repeated. `sums` (M / DOT_ROWS,
-    N / DOT_COLUMNS, DOTS), zeros, and `panel` (M / DOT_ROWS, DOT_ROWS times what is taken of a row) are room.
+    N / DOT_COLUMNS, DOTS) and `panel` (M / DOT_ROWS, DOT_ROWS times what is taken of a row) are room.
     """
     if handed_over(slot):
         return
@@ -81,6 +81,7 @@ def dots(
     x_at, y_at, rows_at, sums_at, panel_at = (
         x.ctypes.data, y.ctypes.data, rows.ctypes.data, sums.ctypes.data, panel.ctypes.data
     )  # fmt: skip
+    clear(sums)
     for start in range(0, K, chunk):
         vectors = min(chunk, K - start) // LANES
         for m in range(M):

@@ -21,7 +21,6 @@ from .parallel import BYTES, for_blocks, share
 LARGE = 2**20  # bytes: smaller arrays are NumPy's own
 LINE = 64  # bytes of a line of the cache. NumPy's arrays begin at a quarter of one: every vector lies across two
 FLOATS = LINE // 4
-Shapes = tuple[tuple[int, ...], ...]
 
 _waiting: dict[int, np.ndarray] = {}  # raw bytes by their id, those used last at the end
 
@@ -68,28 +67,22 @@ def empty_like(x: np.ndarray) -> np.ndarray:
     return np.asarray(Loan(_take(x.nbytes), x.shape, tuple(strides), x.dtype))
 
 
-def rooms(piece: Hashable, zeros: Shapes, others: Shapes = ()) -> list[np.ndarray]:
-    """Float32 arrays in which compiled code works: some that are zero, and others. The next call in this thread for the
-    same piece of work may give the same ones."""
-    shapes = zeros + others
-    starts = _starts(shapes)
-    make = _rooms if starts[-1] < LARGE // 4 else _rooms.__wrapped__  # large ones do not wait
-    made = make(threading.get_ident(), piece, shapes)
-    for room in made[: len(zeros)]:
-        room.fill(0)
-    return made
-
-
-@functools.lru_cache(256)
-def _starts(shapes: Shapes) -> list[int]:
-    """Where each begins if all lie one behind the other from a new line of the cache on, and where the last ends."""
-    sizes = (math.prod(shape) for shape in shapes)
-    return list(itertools.accumulate((size + -size % FLOATS for size in sizes), initial=0))
+def rooms(piece: Hashable, *shapes: tuple[int, ...]) -> list[np.ndarray]:
+    """Uninitialised float32 arrays in which compiled code works. The next call in this thread for the same piece of
+    work may give the same ones."""
+    return _kept_rooms(threading.get_ident(), piece, shapes) or _new_rooms(shapes)
 
 
 @functools.lru_cache(32)
-def _rooms(thread: int, piece: Hashable, shapes: Shapes) -> list[np.ndarray]:
-    starts = _starts(shapes)
+def _kept_rooms(thread: int, piece: Hashable, shapes: tuple[tuple[int, ...], ...]) -> list[np.ndarray]:
+    """None if they are large."""
+    return _new_rooms(shapes) if 4 * sum(map(math.prod, shapes)) < LARGE else []
+
+
+def _new_rooms(shapes: tuple[tuple[int, ...], ...]) -> list[np.ndarray]:
+    """Each begins at a new line of the cache."""
+    sizes = (math.prod(shape) for shape in shapes)
+    starts = list(itertools.accumulate((size + -size % FLOATS for size in sizes), initial=0))
     raw = empty((starts[-1] + FLOATS,), np.float32)
     first = -raw.ctypes.data % LINE // raw.itemsize
     return [raw[first + i : first + i + math.prod(s)].reshape(s) for s, i in zip(shapes, starts, strict=False)]

@@ -217,10 +217,11 @@ def for_blocks(run: Callable[[int, int], T], n: int, nanoseconds: float = SMALL,
     return [first, *(task.result() for task in others)]
 
 
-def edges(n: int, count: int) -> list[tuple[int, int]]:
+@functools.lru_cache(256)
+def edges(n: int, count: int) -> tuple[tuple[int, int], ...]:
     """range(n) cut into `count` blocks, or fewer: where each begins and ends."""
     count = max(1, min(count, n))
-    return list(itertools.pairwise(n * i // count for i in range(count + 1)))
+    return tuple(itertools.pairwise(n * i // count for i in range(count + 1)))
 
 
 def share(

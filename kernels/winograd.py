@@ -65,7 +65,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, padding: Pair, st
         chosen = choice[n, band.y] if step == RELU_POOL else NO_CHOICE
         frames = frame_for(part, (*frame[:2], channels), n=group)
         others = (16, code.BLOCK, channels), (16, code.BLOCK, columns), (group, 4 * places[2], columns)
-        room = rooms((n.start, band.y.start), (frames,), others)
+        room = rooms((n.start, band.y.start), frames, *others)
         return part, frame, *places, rows, u, bias, y[n, band.y], chosen, step, *room
 
     work = N * OH * OW * u.size / (4 * PRODUCTS)
@@ -104,13 +104,14 @@ def conv2d_gradients(
     gradient, read = step_of(dy, fused), nhwc(x) if want_dw else dx  # without dw nothing is read
     frames = frame_for(read, (*frame[:2], channels), n=group)
     in_frames = [frames if wanted else (0, 0, 0) for wanted in (want_dw, want_dx)]
-    in_frames.append((group * (frame[0] - 2), frame[1] - 2, columns))
+    gradient_room = group * (frame[0] - 2), frame[1] - 2, columns
+    shapes = *in_frames, gradient_room, (16, code.BLOCK, wide), (16, code.BLOCK, columns)
 
     def images(start: int, stop: int) -> tuple[Any, ...]:
         sums = np.zeros((16 if want_dw else 0, len(rows), columns), np.float32), np.zeros((2, columns), np.float32)
-        room = rooms(start, tuple(in_frames), ((16, code.BLOCK, wide), (16, code.BLOCK, columns)))
         step = gradient.of(start, stop)
-        return read[start:stop], frame, *step, *tables, d_rows, rows, u, dx[start:stop], *sums, *room
+        others = *tables, d_rows, rows, u, dx[start:stop], *sums
+        return read[start:stop], frame, *step, *others, *rooms(start, *shapes)
 
     calls = share(code.gradients, images, len(x), 2 * len(x) * OH * OW * u.size / (4 * PRODUCTS))
     dx_or_none = dx.transpose(0, 3, 1, 2) if want_dx else None

@@ -117,6 +117,7 @@ def conv(
     height, width, top, left = frame
     x_at, room_at, v_at, m_at, sums_at = x.ctypes.data, room.ctypes.data, v.ctypes.data, m.ctypes.data, sums.ctypes.data
     u_at, rows_at, bias_at = u.ctypes.data, rows.ctypes.data, bias.ctypes.data
+    clear(room)
     for start in range(0, N, group):
         count = min(group, N - start)
         a = x_at + 4 * start * H * W * C
@@ -182,6 +183,8 @@ def gradients(
         gradient.ctypes.data, v.ctypes.data, d.ctypes.data, u.ctypes.data, du.ctypes.data
     )  # fmt: skip
     rows_at, d_rows_at, zeros_at = rows.ctypes.data, d_rows.ctypes.data, db[1].ctypes.data
+    clear(room)
+    clear(gradient)
     for start in range(0, N, group):
         count = min(group, N - start)
         a = room_at if room.size else x_at + 4 * start * H * W * C

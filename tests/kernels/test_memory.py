@@ -130,32 +130,28 @@ def test_a_reshaped_copy_of_many_images_is_shared(threads, monkeypatch, rng):
 
 
 def test_rooms_begin_at_lines_of_the_cache_and_do_not_overlap():
-    shapes = ((3, 5), (0, 0, 0), (7,)), ((2, 3), (1,))
+    shapes = (3, 5), (0, 0, 0), (7,), (2, 3), (1,)
     made = memory.rooms("piece", *shapes)
-    assert [room.shape for room in made] == [*shapes[0], *shapes[1]]
+    assert [room.shape for room in made] == list(shapes)
     assert all(room.ctypes.data % memory.LINE == 0 for room in made if room.size)
     for i, room in enumerate(made):
         room.fill(i + 1)
     assert [np.unique(room).tolist() for room in made] == [[1], [], [3], [4], [5]]
 
 
-def test_rooms_of_a_piece_of_work_are_used_again_and_zeros_are_zero():
-    first, second = ((3, 5),), ((2,),)
-    zeros, other = memory.rooms(1, first, second)
-    zeros.fill(1)
-    other.fill(2)
-    again = memory.rooms(1, first, second)
-    assert again[0] is zeros
-    assert not zeros.any()
-    assert again[1].tolist() == [2, 2]
-    assert memory.rooms(2, first, second)[0] is not zeros  # another piece of the same work
+def test_rooms_of_a_piece_of_work_are_used_again():
+    room, other = memory.rooms(1, (3, 5), (2,))
+    again = memory.rooms(1, (3, 5), (2,))
+    assert again[0] is room
+    assert again[1] is other
+    assert memory.rooms(2, (3, 5), (2,))[0] is not room  # another piece of the same work
     elsewhere = []
-    thread = threading.Thread(target=lambda: elsewhere.extend(memory.rooms(1, first, second)))
+    thread = threading.Thread(target=lambda: elsewhere.extend(memory.rooms(1, (3, 5), (2,))))
     thread.start()
     thread.join()
-    assert elsewhere[0] is not zeros
+    assert elsewhere[0] is not room
 
 
 def test_large_rooms_do_not_wait():
-    shapes = ((memory.LARGE // 4,),)
-    assert memory.rooms(1, shapes)[0] is not memory.rooms(1, shapes)[0]
+    shape = (memory.LARGE // 4,)
+    assert memory.rooms(1, shape)[0] is not memory.rooms(1, shape)[0]

@@ -38,7 +38,7 @@ def test_blocks_run_on_different_threads_at_the_same_time():
     ("n", "count", "expected"), [(5, 2, [(0, 2), (2, 5)]), (2, 3, [(0, 1), (1, 2)]), (3, 1, [(0, 3)]), (0, 2, [(0, 0)])]
 )
 def test_edges(n, count, expected):
-    assert parallel.edges(n, count) == expected
+    assert list(parallel.edges(n, count)) == expected
 
 
 @pytest.mark.parametrize(("nanoseconds", "blocks"), [(parallel.SMALL - 1, 1), (parallel.SMALL, 2)])
