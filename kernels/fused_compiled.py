@@ -49,9 +49,10 @@ def copy(
     to: np.ndarray, to_top: int, to_left: int, x: np.ndarray, top: int, left: int, H: int, W: int
 ) -> None:  # pragma: no cover
     """H x W pixels of x, from (top, left) on, into as many of another image."""
+    C = x.shape[2] if x.shape[2] < to.shape[2] else to.shape[2]
     for h in range(H):
         for w in range(W):
-            for c in range(min(x.shape[2], to.shape[2])):
+            for c in range(C):
                 to[to_top + h, to_left + w, c] = x[top + h, left + w, c]
 
 

@@ -75,7 +75,7 @@ def rooms(piece: Hashable, *shapes: tuple[int, ...]) -> list[np.ndarray]:
 
 @functools.lru_cache(32)
 def _kept_rooms(thread: int, piece: Hashable, shapes: tuple[tuple[int, ...], ...]) -> list[np.ndarray]:
-    """None if they are large."""
+    """Nothing if they are large, which are not kept."""
     return _new_rooms(shapes) if 4 * sum(map(math.prod, shapes)) < LARGE else []
 
 

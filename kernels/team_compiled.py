@@ -52,28 +52,26 @@ def handed_over(typing_context: Any, slot: Any) -> Any:  # pragma: no cover
             raise ValueError("the first argument of a function that can be handed over is `slot`")
         function.attributes.add("noinline")
         owners = [a.type == Byte.as_pointer() and a.name.endswith((".0", ".1")) for a in arguments]
-        values = [ir.Constant(a.type, None) if owner else a for a, owner in zip(arguments, owners, strict=True)]
-        struct = ir.LiteralStructType([a.type for a in arguments])
-        if context.get_abi_sizeof(struct) > 8 * (WORDS - ARGUMENTS):
+        if len(arguments) > WORDS - ARGUMENTS:
             raise ValueError("the arguments of this function do not fit into a slot")
 
         start = ir.Function(builder.module, ir.FunctionType(Int, [Int]), builder.module.get_unique_name("start"))
         start.linkage = "internal"
         inside = ir.IRBuilder(start.append_basic_block())
         room = [inside.alloca(a.type.pointee) for a in (result, exception)]
-        kept = inside.load(_word(inside, start.args[0], ARGUMENTS, struct))
-        kept.align = 8
-        found = [inside.extract_value(kept, i) for i in range(len(arguments))]
+        found = [
+            ir.Constant(a.type, None) if owner else inside.load(_word(inside, start.args[0], ARGUMENTS + i, a.type))
+            for i, (a, owner) in enumerate(zip(arguments, owners, strict=True))
+        ]
         status = inside.call(function, [*room, Int(0), *found])
         raised = [inside.icmp_signed("!=", status, status.type(code)) for code in (0, -2)]  # -2: returned None
         inside.ret(inside.zext(inside.and_(*raised), Int))
 
         given = builder.icmp_signed("!=", slot, Int(0))
         with builder.if_then(given):
-            all_ = ir.Constant(struct, ir.Undefined)
-            for i, value in enumerate(values):
-                all_ = builder.insert_value(all_, value, i)
-            builder.store(all_, _word(builder, slot, ARGUMENTS, struct)).align = 8
+            for i, (a, owner) in enumerate(zip(arguments, owners, strict=True)):
+                if not owner:
+                    builder.store(a, _word(builder, slot, ARGUMENTS + i, a.type))
             builder.store(builder.ptrtoint(start, Int), _word(builder, slot, START))
             builder.store_atomic(Int(OFFERED), _word(builder, slot, STATE), "release", 8)
         return given
