@@ -3,7 +3,8 @@
 Parts: kernels, training (one SGD step of each network), inference, scaling (a step against batch, image size, channels;
 see benchmarks.plot), data (loading and augmenting), memory, race (MNIST in fresh processes), startup (importing), gpu.
 
-It ends with the results as the Markdown tables of docs/performance.md; `python -m benchmarks.tables` writes them there.
+All of them take hours on two cores; fewer batches, --rounds or --against, and --only what is wanted, take less. It ends
+with the results as the Markdown tables of docs/performance.md; `python -m benchmarks.tables` writes them there.
 """
 
 from __future__ import annotations

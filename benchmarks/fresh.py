@@ -147,4 +147,7 @@ def torch_data(torch: Any, images: int, batch: int) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:  # the process that started this one says so
+        sys.exit(130)
