@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
-from .fused_compiled import options
-
 Array = np.ndarray
+_compile: Any = {"nogil": True, "cache": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 
 
-@njit(**options)
+@njit(**_compile)
 def softmax_cross_entropy(x: Array, t: Array, y: Array, lse: Array) -> tuple[float, int]:  # pragma: no cover
     """Also the sum of y, and how many rows have a class at least 0; -1 at once if one is C or more."""
     M, C = x.shape
@@ -31,7 +32,7 @@ def softmax_cross_entropy(x: Array, t: Array, y: Array, lse: Array) -> tuple[flo
     return total_y, counted
 
 
-@njit(**options)
+@njit(**_compile)
 def softmax_cross_entropy_grad(dy: Array, x: Array, t: Array, lse: Array, dx: Array) -> None:  # pragma: no cover
     M, C = x.shape
     for m in range(M):

@@ -14,7 +14,7 @@ from numba import njit
 from .team_compiled import handed_over
 
 Row = np.ndarray
-_compile: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
+_compile: Any = {"nogil": True, "cache": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 ZERO = np.float32(0)
 
 
