@@ -62,8 +62,8 @@ def wait_until_gone(team):
 
 @pytest.fixture
 def stay(monkeypatch):
-    """Threads wait at their slots until they are dismissed: for 40 s or more, longer than a test waits for them to leave,
-    but they do not keep a core busy for ever where that fails."""
+    """Threads wait at their slots until they are dismissed: for 40 s or more, longer than a test waits for that,
+    but they do not keep a core busy for ever where it fails."""
     monkeypatch.setattr(sys.modules["tinygrad_mnist.kernels.team"], "PATIENCE", 10**8)
 
 
