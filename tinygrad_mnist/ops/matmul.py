@@ -48,6 +48,8 @@ def matmul(x: Variable, y: Variable) -> Any:
         # One product of tall matrices instead of a batch: faster, and so is the gradient at y.
         rows = reshape(x, (-1 if x.array.size else int(np.prod(x.shape[:-1])), x.shape[-1]))
         return reshape(_matmul(rows, y), (*x.shape[:-1], y.shape[-1]))
+    if x.ndim == y.ndim == 2:
+        return _matmul(x, y)
     try:
         np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     except ValueError:
