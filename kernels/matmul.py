@@ -60,9 +60,9 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
     if y.flags.c_contiguous and k <= 4 * FEW and n >= code.LOW_MR and m >= code.COLUMNS:
         x = np.ascontiguousarray(x)  # read again for each of y's blocks of columns
         rows, zeros = offsets((n, k)), np.zeros(code.COLUMNS, np.float32)
-        panel, blocks = (code.PANEL * k * code.COLUMNS,), -(-m // code.COLUMNS)
+        shape, blocks = (code.PANEL * k * code.COLUMNS,), -(-m // code.COLUMNS)
         parallel.share(
-            code.panels, lambda i, j: (x, rows, y, out, zeros, i, j, *rooms(i, panel)), blocks, work
+            code.panels, lambda i, j: (x, rows, y, out, zeros, i, j, *rooms(i, shape)), blocks, work
         )  # fmt: skip
         return True
     if n <= FEW and x.flags.c_contiguous and y.T.flags.c_contiguous and k % code.LANES == 0:

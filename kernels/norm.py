@@ -113,7 +113,7 @@ def _count(x: Array) -> int:
     return max(x.size // max(x.shape[1], 1), 1)
 
 
-def _run(step: Callable[..., None], arrays: list[Array], *others: Array | float, summed: bool = False) -> Array:
+def _run(step: Callable[..., None], arrays: list[Array], *others: Array | float, summed: bool = False) -> Any:
     """step(*arrays, *others) on pieces of the arrays along their first axis, or at once by its compiled twin where that
     serves.
 
@@ -131,24 +131,21 @@ def _run(step: Callable[..., None], arrays: list[Array], *others: Array | float,
         others = tuple(np.tile(v, wide) for v in others) if wide > 1 else others
     n, row = len(arrays[0]), arrays[0][:1].size
 
-    def arguments(piece: slice, sums: Array) -> tuple[Any, ...]:
-        return *(a[piece] for a in arrays), *others, *[sums] * summed
+    def arguments(start: int, stop: int) -> tuple[Any, ...]:
+        sums = [np.zeros((2, wide * C))] if summed else []
+        return *(a[start:stop] for a in arrays), *others, *sums
 
-    def run(start: int, stop: int) -> Array:
-        sums = np.zeros((2, wide * C))
-        for piece in chunks(start, stop, 2 * row):
-            step(*arguments(piece, sums))
-        return sums
+    def run(start: int, stop: int) -> tuple[Any, ...]:
+        call = arguments(start, stop)
+        for piece in chunks(0, stop - start, 2 * row):
+            step(*(a[piece] for a in call[: len(arrays)]), *call[len(arrays) :])
+        return call
 
     work = sum(a.nbytes for a in arrays) / BYTES
-    if code:
-        calls = share(step, lambda start, stop: arguments(slice(start, stop), np.zeros((2, wide * C))), n, work)
-        parts = [call[-1] for call in calls]
-    else:
-        parts = for_blocks(run, n, work, blas=False)
+    calls = share(step, arguments, n, work) if code else for_blocks(run, n, work, blas=False)
     if not summed:
-        return parts[0]
-    total = functools.reduce(np.add, parts)
+        return None
+    total = functools.reduce(np.add, [call[-1] for call in calls])
     return total.reshape(2, wide, C).sum(axis=1) if wide > 1 else total
 
 

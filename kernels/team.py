@@ -37,21 +37,21 @@ class Team:
 
         The function begins with `if handed_over(slot): return` (see `team_compiled`).
         """
-        mine = self.lock.acquire(blocking=False)  # else another thread of the user's has the team
-        others = 1 + len(self.slots) if mine else 1
-        own, offered = [calls[0], *calls[others:]], calls[1:others]
-        failed = False
+        if not self.lock.acquire(blocking=False):  # another thread of the user's has the team
+            for call in calls:
+                function(HERE, *call)
+            return
+        others = 1 + len(self.slots)
+        offered = calls[1:others]
         try:
-            if mine:
-                self.call_threads()
+            self.call_threads()
             for slot, call in zip(self.addresses, offered, strict=False):
                 function(slot, *call)
-            for call in own:
+            for call in (calls[0], *calls[others:]):
                 function(HERE, *call)
         finally:
-            if mine:
-                failed = self.code.finish(self.addresses[0], len(offered)) != 0
-                self.lock.release()
+            failed = self.code.finish(self.addresses[0], len(offered))
+            self.lock.release()
         if failed:
             for call in offered:
                 function(HERE, *call)  # and raise what was raised

@@ -29,6 +29,15 @@ def refuse_negative(slot, seen, number):
     seen[number] += 1
 
 
+@njit(void(int64, int64[::1]), nogil=True)
+def refuse_once(slot, seen):
+    if handed_over(slot):
+        return
+    seen[0] += 1
+    if seen[0] == 1:
+        raise MemoryError
+
+
 class Threads:
     """What a Team needs: `call_in` starts a thread for each function."""
 
@@ -173,6 +182,22 @@ def test_what_a_call_raises_is_raised_after_all_have_ended(bad, waiting, stay, t
     team.run(refuse_negative, [(seen, i) for i in range(3)])  # and nothing of it is left
     assert seen.tolist() == [1, 1, 1]
     team.dismiss()
+
+
+def test_a_call_that_fails_elsewhere_is_made_again_here(threads_started):
+    team, seen = Team(1, threads_started), np.array([[1], [0]])
+    team.run(refuse_once, [(row,) for row in seen])
+    assert seen.tolist() == [[2], [2]]
+    team.dismiss()
+
+
+def test_who_does_not_get_the_team_makes_all_calls(threads_started):
+    team = Team(1, threads_started)
+    sums = [np.zeros(1) for _ in range(3)]
+    with team.lock:
+        team.run(add, [(to, 1.0, 10) for to in sums])
+    assert [to[0] for to in sums] == [10] * 3
+    assert not threads_started.started
 
 
 def test_two_threads_of_the_user_do_not_get_in_each_others_way(threads_started):
