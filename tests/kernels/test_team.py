@@ -108,7 +108,7 @@ def test_a_thread_that_waits_takes_over_a_call(stay, threads_started):
     team.dismiss()
 
 
-def test_a_call_is_on_offer_until_a_thread_comes():
+def test_a_call_is_on_offer_until_a_thread_comes(stay):
     come, started = threading.Event(), Threads()
     team = Team(1, lambda serve: started(lambda: (come.wait(30), serve())))
     to = np.zeros(1), np.zeros(1)
