@@ -14,10 +14,10 @@ import numpy as np
 
 from . import compiled, winograd, winograd_numpy
 from .bands import Band, cut, for_bands
-from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, empty_result, frame_for, in_blocks, nhwc, offsets, step_of
+from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, empty_result, in_blocks, nhwc, offsets, step_of
 from .fused import usable as compiled_usable
 from .kept import FEW, kept
-from .memory import empty, rooms
+from .memory import empty
 from .parallel import PRODUCTS, pieces, share
 
 __all__ = [
@@ -68,14 +68,13 @@ def conv2d(
 
     def arguments(n: slice, band: Band, g: int = 0) -> tuple[Any, ...]:
         """What the loop takes for some images of a group, and where that group's results come."""
-        frame = band.height, width, C
+        frame = band.height, width, band.top, padding[1]
         pixels = offsets((band.size, stride[0] * width * C), (OW, stride[1] * C), multiple=tile.MR)
         xg, outs = nhwc(x[n, g * C : (g + 1) * C, band.x]), slice(g * OG, (g + 1) * OG)
         chosen = _room(choice[n, band.y], outs) if step == RELU_POOL else NO_CHOICE
         return (
-            xg, xg, NO_CHOICE, NONE, band.top, padding[1], pixels, 1, taps, run, matrices[g], bias[g],
+            xg, xg, NO_CHOICE, NONE, frame, pixels, 1, taps, run, matrices[g], bias[g],
             _room(y[n, band.y], outs), chosen, step, OW, EVERY_PIXEL,
-            *rooms((n.start, band.y.start), frame_for(xg, frame), (len(pixels), len(bias[g]))),
         )  # fmt: skip
 
     work = N * OH * OW * w.size / PRODUCTS
@@ -125,13 +124,11 @@ def _scatter(
     code, tile = compiled.load("conv_compiled"), compiled.load("tile")
     N, H, W, _ = dx.shape
     O, CG, KH, KW = w.shape
-    OG, frame = O // groups, (H + 2 * padding[0], W + 2 * padding[1], CG)
+    OG, frame = O // groups, (H + 2 * padding[0], W + 2 * padding[1], *padding)
     row = frame[1] * CG
     pixels = offsets((size[0] * size[1], OG), multiple=tile.MR)
     starts = offsets((size[0], stride[0] * row), (size[1], stride[1] * CG))
     taps, run = _taps((KH, KW), CG, row, dilation)
-    patch = KH * KW * CG
-    shapes = (*size, OG), (len(pixels), patch + -patch % tile.COLUMNS), frame
     matrices = [in_blocks(part.transpose(0, 2, 3, 1).reshape(OG, -1), tile.COLUMNS) for part in np.split(w, groups)]
 
     for g in range(groups):
@@ -139,11 +136,10 @@ def _scatter(
         part = _room(dx, slice(g * CG, (g + 1) * CG))
 
         def images(start: int, stop: int) -> tuple[Any, ...]:
-            product = pixels, starts, taps, run, matrices[g], *padding  # noqa: B023  (called before the next group)
-            room = rooms(start, *shapes)
-            return *gradient.of(start, stop), *product, part[start:stop], *room  # noqa: B023
+            product = size, pixels, starts, taps, run, matrices[g], frame  # noqa: B023  (called before the next group)
+            return *gradient.of(start, stop), *product, part[start:stop]  # noqa: B023
 
-        share(code.scatter, images, N, N * size[0] * size[1] * OG * patch / PRODUCTS)
+        share(code.scatter, images, N, N * size[0] * size[1] * OG * CG * KH * KW / PRODUCTS)
         if groups > 1:
             dx[..., g * CG : (g + 1) * CG] = part
 
@@ -169,7 +165,6 @@ def _gather(
         outs = slice(g * OG, (g + 1) * OG)
         gradient = step_of(dy, fused, outs)
         part = _room(dx, slice(g * CG, (g + 1) * CG))
-        frame = frame_for(gradient.dy, (height, width, OG), gradient.step)
         for r, (n_rows, row_taps) in enumerate(rows):
             for s, (n_columns, column_taps) in enumerate(columns):
                 pixels = offsets((n_rows, width * OG), (n_columns, OG), multiple=tile.MR)
@@ -179,12 +174,11 @@ def _gather(
                 chosen = w[outs][:, :, [tap for tap, _ in row_taps]][..., [tap for tap, _ in column_taps]]
                 matrix = in_blocks(chosen.transpose(2, 3, 0, 1).reshape(-1, CG), tile.COLUMNS)
                 bias = np.zeros(matrix.shape[0] * tile.COLUMNS, np.float32)
-                product = top, left, pixels, 1, taps, OG, matrix, bias
+                product = (height, width, top, left), pixels, 1, taps, OG, matrix, bias
                 end = NO_CHOICE, NONE, n_columns, (r, stride[0], s, stride[1])
 
                 def images(start: int, stop: int) -> tuple[Any, ...]:
-                    room = rooms(start, frame, (len(pixels), len(bias)))  # noqa: B023  (called at once)
-                    return *gradient.of(start, stop), *product, part[start:stop], *end, *room  # noqa: B023
+                    return *gradient.of(start, stop), *product, part[start:stop], *end  # noqa: B023  (called at once)
 
                 share(code.conv, images, N, N * n_rows * n_columns * chosen.size / PRODUCTS)
         if groups > 1:
@@ -227,7 +221,7 @@ def _weight_and_bias_grad(
     N, _, H, W = x.shape
     O, C, KH, KW = w_shape
     OG, (OH, OW) = O // groups, dy.shape[2:] if fused is None else fused.conv_shape[2:]
-    frame = (H + 2 * padding[0], W + 2 * padding[1], C)
+    frame = (H + 2 * padding[0], W + 2 * padding[1], *padding)
     row = frame[1] * C
     patch = offsets((KH, dilation[0] * row), (KW, dilation[1] * C), (C, 1), multiple=tile.MR)
     lines = offsets((OH, stride[0] * row))
@@ -236,13 +230,12 @@ def _weight_and_bias_grad(
     dws, dbs = [], []
     for g in range(groups):
         gradient, xg = step_of(dy, fused, slice(g * OG, (g + 1) * OG)), nhwc(x[:, g * C : (g + 1) * C])
-        frames = frame_for(xg, frame), frame_for(gradient.dy, (OH, OW, blocks * tile.COLUMNS), gradient.step)
 
         def images(start: int, stop: int) -> tuple[Any, ...]:
             part, table = gradient.of(start, stop), (patch, stride[1] * C, lines, OW)  # noqa: B023  (called at once)
             dw = np.zeros((blocks, len(patch), tile.COLUMNS), np.float32)
             db = np.zeros((2, blocks * tile.COLUMNS), np.float32)
-            return xg[start:stop], *padding, *part, *table, dw, db, *rooms(start, *frames)  # noqa: B023
+            return xg[start:stop], frame, *part, *table, dw, db  # noqa: B023
 
         calls = share(code.weight_grad, images, N, N * OH * OW * OG * C * KH * KW / PRODUCTS)
         dws.append(sum(call[SUMS] for call in calls))
@@ -261,8 +254,8 @@ def flat_index(pooled: Fused) -> np.ndarray:
     return row * np.int32(pooled.conv_shape[3]) + column
 
 
-RESULT = 12  # the place of y among the arguments of the compiled loop; then comes choice
-SUMS = 11  # that of dw among those of `weight_grad`; then comes db
+RESULT = 11  # the place of y among the arguments of the compiled loop; then comes choice
+SUMS = 10  # that of dw among those of `weight_grad`; then comes db
 EVERY_PIXEL = (0, 1, 0, 1)  # the first row and the step between rows, then the same for columns
 
 

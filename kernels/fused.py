@@ -81,12 +81,6 @@ def step_of(dy: np.ndarray, fused: Fused | None, channels: slice = ALL) -> Gradi
     return Gradient(part, nhwc(fused.y[:, channels]), choice, fused.step)
 
 
-def frame_for(x: np.ndarray, shape: tuple[int, ...], undo: int = NONE, n: int = 1) -> tuple[int, ...]:
-    """The shape of room for n images of x (N, H, W, C) to be laid into, each of this shape; no room if x can be read
-    where it lies."""
-    return (0, 0, 0) if shape == x.shape[1:] and undo == NONE else (n * shape[0], *shape[1:])
-
-
 @functools.lru_cache(256)
 def offsets(*axes: tuple[int, int], multiple: int = 1) -> np.ndarray:
     """The offsets of all elements of an array whose axes have these (sizes, strides), in row-major order.

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import compiled, parallel
 from .fused import FLOAT32, offsets
-from .memory import empty, rooms
+from .memory import empty
 
 SMALL = 2**18  # multiplications: above this BLAS takes threads of its own, if it may
 BATCHED = 8  # times what a large product of as many operations takes: what a small one does
@@ -60,19 +60,14 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
     if y.flags.c_contiguous and k <= 4 * FEW and n >= code.LOW_MR and m >= code.COLUMNS:
         x = np.ascontiguousarray(x)  # read again for each of y's blocks of columns
         rows, zeros = offsets((n, k)), np.zeros(code.COLUMNS, np.float32)
-        shape, blocks = (code.PANEL * k * code.COLUMNS,), -(-m // code.COLUMNS)
-        parallel.share(
-            code.panels, lambda i, j: (x, rows, y, out, zeros, i, j, *rooms(i, shape)), blocks, work
-        )  # fmt: skip
+        parallel.share(code.panels, lambda i, j: (x, rows, y, out, zeros, i, j), -(-m // code.COLUMNS), work)
         return True
     if n <= FEW and x.flags.c_contiguous and y.T.flags.c_contiguous and k % code.LANES == 0:
         rows = offsets((m, k), multiple=code.DOT_COLUMNS).reshape(-1, code.DOT_COLUMNS)
-        wide, tall = code.DOT_COLUMNS, -(-n // code.DOT_ROWS)
-        panel = tall, code.DOT_ROWS * (code.CHUNK if tall > 1 else k)  # long rows are faster, but only if read once
+        wide = code.DOT_COLUMNS
 
         def columns(start: int, stop: int) -> tuple[Any, ...]:
-            room = rooms(start, (tall, stop - start, code.DOTS), panel)
-            return x, y.T, rows[start:stop], out[:, start * wide : stop * wide], *room
+            return x, y.T, rows[start:stop], out[:, start * wide : stop * wide]
 
         parallel.share(code.dots, columns, len(rows), work)
         return True

@@ -12,6 +12,7 @@ import numpy as np
 from numba import float32, int64, njit, void
 
 from .fused_compiled import clear, options, table
+from .room import give_back, image_at, take
 from .team_compiled import handed_over
 from .tile import (
     COLUMNS,
@@ -31,20 +32,20 @@ CHUNK = 32 * LANES  # elements of a row that `dots` takes at a time: DOT_COLUMNS
 _matrix = float32[:, ::1]
 
 
-@njit(void(int64, _matrix, table, _matrix, _matrix, float32[::1], int64, int64, float32[::1]), **options)
+@njit(void(int64, _matrix, table, _matrix, _matrix, float32[::1], int64, int64), **options)
 def panels(
     slot: int, x: np.ndarray, rows: np.ndarray, y: np.ndarray, out: np.ndarray, zeros: np.ndarray,
-    first: int, last: int, panel: np.ndarray,
+    first: int, last: int,
 ) -> None:  # fmt: skip  # pragma: no cover
     """The blocks first to last of the COLUMNS of out (M, N) = x · y, with x[i, 0] at rows[i] and y (K, N).
 
-    M is at least LOW_MR and N at least COLUMNS: last tiles that would not be full overlap those before. `panel`
-    (PANEL K COLUMNS,) is room.
+    M is at least LOW_MR and N at least COLUMNS: last tiles that would not be full overlap those before.
     """
     if handed_over(slot):
         return
     (M, N), K = out.shape, len(y)
-    x_at, y_at, out_at, panel_at = x.ctypes.data, y.ctypes.data, out.ctypes.data, panel.ctypes.data
+    panel_at = take(PANEL * K * COLUMNS)
+    x_at, y_at, out_at = x.ctypes.data, y.ctypes.data, out.ctypes.data
     rows_at, zeros_at = rows.ctypes.data, zeros.ctypes.data
     for block in range(first, last, PANEL):
         count = min(PANEL, last - block)
@@ -63,24 +64,22 @@ def panels(
                     x_at, rows_at + 8 * row, 1, rows_at, 1, K,
                     panel_at + 4 * p * K * COLUMNS, COLUMNS,
                 )  # fmt: skip
+    give_back(panel_at)
 
 
-@njit(void(int64, _matrix, _matrix, int64[:, ::1], float32[:, :], float32[:, :, ::1], _matrix), **options)
-def dots(
-    slot: int, x: np.ndarray, y: np.ndarray, rows: np.ndarray, out: np.ndarray, sums: np.ndarray, panel: np.ndarray
-) -> None:  # pragma: no cover
+@njit(void(int64, _matrix, _matrix, int64[:, ::1], float32[:, :]), **options)
+def dots(slot: int, x: np.ndarray, y: np.ndarray, rows: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover
     """out (M, N) = x · rows of y, for x (M, K) and y with K columns, a multiple of LANES.
 
-    `rows` (N / DOT_COLUMNS, DOT_COLUMNS) says where these begin, the last repeated. `sums` (M / DOT_ROWS,
-    N / DOT_COLUMNS, DOTS) and `panel` (M / DOT_ROWS, DOT_ROWS times what is taken of a row) are room.
+    `rows` (N / DOT_COLUMNS, DOT_COLUMNS) says where these begin, the last repeated.
     """
     if handed_over(slot):
         return
     (M, K), N = x.shape, out.shape[1]
-    tall, wide, chunk = len(panel), len(rows), panel.shape[1] // DOT_ROWS
-    x_at, y_at, rows_at, sums_at, panel_at = (
-        x.ctypes.data, y.ctypes.data, rows.ctypes.data, sums.ctypes.data, panel.ctypes.data
-    )  # fmt: skip
+    tall, wide = -(-M // DOT_ROWS), len(rows)
+    chunk = CHUNK if tall > 1 else K  # long rows are read faster, but only where they are read once
+    sums_at, panel_at = take(tall * wide * DOTS), take(tall * DOT_ROWS * chunk)
+    x_at, y_at, rows_at, sums = x.ctypes.data, y.ctypes.data, rows.ctypes.data, image_at(sums_at, tall, wide, DOTS)
     clear(sums)
     for start in range(0, K, chunk):
         vectors = min(chunk, K - start) // LANES
@@ -97,3 +96,5 @@ def dots(
     for m in range(M):
         for n in range(N):
             out[m, n] = sums[m // DOT_ROWS, n // DOT_COLUMNS, m % DOT_ROWS * DOT_COLUMNS + n % DOT_COLUMNS]
+    give_back(sums_at)
+    give_back(panel_at)

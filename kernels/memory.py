@@ -7,11 +7,7 @@ memory waits in a list instead, until an array of about the same size is asked f
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
-import threading
-from collections.abc import Hashable
 
 import numpy as np
 
@@ -20,7 +16,6 @@ from .parallel import BYTES, for_blocks, share
 
 LARGE = 2**20  # bytes: smaller arrays are NumPy's own
 LINE = 64  # bytes of a line of the cache. NumPy's arrays begin at a quarter of one: every vector lies across two
-FLOATS = LINE // 4
 
 _waiting: dict[int, np.ndarray] = {}  # raw bytes by their id, those used last at the end
 
@@ -65,27 +60,6 @@ def empty_like(x: np.ndarray) -> np.ndarray:
         strides[axis] = step
         step *= x.shape[axis]
     return np.asarray(Loan(_take(x.nbytes), x.shape, tuple(strides), x.dtype))
-
-
-def rooms(piece: Hashable, *shapes: tuple[int, ...]) -> list[np.ndarray]:
-    """Uninitialised float32 arrays in which compiled code works. The next call in this thread for the same piece of
-    work may give the same ones."""
-    return _kept_rooms(threading.get_ident(), piece, shapes) or _new_rooms(shapes)
-
-
-@functools.lru_cache(32)
-def _kept_rooms(thread: int, piece: Hashable, shapes: tuple[tuple[int, ...], ...]) -> list[np.ndarray]:
-    """Nothing if they are large, which are not kept."""
-    return _new_rooms(shapes) if 4 * sum(map(math.prod, shapes)) < LARGE else []
-
-
-def _new_rooms(shapes: tuple[tuple[int, ...], ...]) -> list[np.ndarray]:
-    """Each begins at a new line of the cache."""
-    sizes = (math.prod(shape) for shape in shapes)
-    starts = list(itertools.accumulate((size + -size % FLOATS for size in sizes), initial=0))
-    raw = empty((starts[-1] + FLOATS,), np.float32)
-    first = -raw.ctypes.data % LINE // raw.itemsize
-    return [raw[first + i : first + i + math.prod(s)].reshape(s) for s, i in zip(shapes, starts, strict=False)]
 
 
 def reshape(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

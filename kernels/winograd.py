@@ -13,10 +13,10 @@ import numpy as np
 
 from . import compiled, winograd_numpy
 from .bands import Band, cut, for_bands
-from .fused import NO_CHOICE, NONE, RELU_POOL, Fused, empty_result, frame_for, nhwc, offsets, step_of
+from .fused import NO_CHOICE, NONE, RELU_POOL, Fused, empty_result, nhwc, offsets, step_of
 from .kept import FEW, kept
 from .matmul import matmul
-from .memory import empty, rooms
+from .memory import empty
 from .parallel import PRODUCTS, pieces, share
 from .winograd_numpy import GG
 
@@ -60,13 +60,9 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, padding: Pair, st
     rows = offsets((code.BLOCK, channels))
 
     def arguments(n: slice, band: Band) -> tuple[Any, ...]:
-        frame, group, *places = _tiles((band.size, OW), (band.top, padding[1]), channels, columns)
-        part = nhwc(x[n, :, band.x])
+        places = _tiles((band.size, OW), (band.top, padding[1]), channels, columns)
         chosen = choice[n, band.y] if step == RELU_POOL else NO_CHOICE
-        frames = frame_for(part, (*frame[:2], channels), n=group)
-        others = (16, code.BLOCK, channels), (16, code.BLOCK, columns), (group, 4 * places[2], columns)
-        room = rooms((n.start, band.y.start), frames, *others)
-        return part, frame, *places, rows, u, bias, y[n, band.y], chosen, step, *room
+        return nhwc(x[n, :, band.x]), *places, rows, u, bias, y[n, band.y], chosen, step
 
     work = N * OH * OW * u.size / (4 * PRODUCTS)
     for_bands(code.conv, arguments, N, cut(pieces(N, work), H, 3, step, padding=padding[0]), work)
@@ -95,23 +91,15 @@ def conv2d_gradients(
     OH, OW = dy.shape[2:] if fused is None else fused.conv_shape[2:]
     columns = O + -O % tile.COLUMNS
     d_rows, rows = offsets((code.BLOCK, columns)), offsets((C, 1), multiple=tile.LOW_MR)
-    channels = C + -C % tile.LANES
-    frame, group, *tables = _tiles((OH, OW), padding, channels, columns)
+    frame, *tables = _tiles((OH, OW), padding, C + -C % tile.LANES, columns)
     u = _kernels(w.transpose(2, 3, 0, 1), tile.COLUMNS)
-    wide = max(channels, u[0, :, 0].size)
     dx = empty((len(x), *x.shape[2:], C) if want_dx else (0, 0, 0, 0), np.float32)
 
     gradient, read = step_of(dy, fused), nhwc(x) if want_dw else dx  # without dw nothing is read
-    frames = frame_for(read, (*frame[:2], channels), n=group)
-    in_frames = [frames if wanted else (0, 0, 0) for wanted in (want_dw, want_dx)]
-    gradient_room = group * (frame[0] - 2), frame[1] - 2, columns
-    shapes = *in_frames, gradient_room, (16, code.BLOCK, wide), (16, code.BLOCK, columns)
 
     def images(start: int, stop: int) -> tuple[Any, ...]:
         sums = np.zeros((16 if want_dw else 0, len(rows), columns), np.float32), np.zeros((2, columns), np.float32)
-        step = gradient.of(start, stop)
-        others = *tables, d_rows, rows, u, dx[start:stop], *sums
-        return read[start:stop], frame, *step, *others, *rooms(start, *shapes)
+        return read[start:stop], frame, *gradient.of(start, stop), *tables, d_rows, rows, u, dx[start:stop], *sums
 
     calls = share(code.gradients, images, len(x), 2 * len(x) * OH * OW * u.size / (4 * PRODUCTS))
     dx_or_none = dx.transpose(0, 3, 1, 2) if want_dx else None
@@ -136,11 +124,10 @@ def _kernels(w: np.ndarray, columns: int) -> np.ndarray:
 
 @functools.lru_cache(256)
 def _tiles(size: Pair, padding: Pair, channels: int, columns: int) -> tuple[Any, ...]:
-    """The frame that holds all tiles, how many images are taken together, where tiles begin in these and in their
-    results, and how many an image has."""
+    """The frame that holds all tiles, where they begin in framed images and in results, and how many an image has."""
     rows, across = -(-size[0] // 2), -(-size[1] // 2)
     height, width = 2 * rows + 2, 2 * across + 2
     group = -(-GROUP // (rows * across))
     tiles = offsets((group, height * width * channels), (rows, 2 * width * channels), (across, 2 * channels))
     outs = offsets((group, 4 * rows * across * columns), (rows, 4 * across * columns), (across, 2 * columns))
-    return (height, width, *padding), group, tiles, outs, rows * across
+    return (height, width, *padding), tiles, outs, rows * across

@@ -29,7 +29,8 @@ import numpy as np
 from numba import float32, int64, njit, types, void
 from numba.extending import intrinsic
 
-from .fused_compiled import add_pixels, choices, clear, copy, fill, finish, four, image, images, options, product, table
+from .fused_compiled import add_pixels, choices, clear, copy, fill, finish, four, images, options, product, table
+from .room import give_back, image_at, take
 from .team_compiled import handed_over
 from .tile import COLUMNS, LANES, LOW_MR, MR, Float, at, load, low_tile, store
 
@@ -94,34 +95,36 @@ adjoint_transform = _transform(_b, 4, add=True)  # + B m Bᵀ
 @njit(
     void(
         int64, images, four, table, table, int64, table, float32[:, :, :, ::1], float32[:, ::1],
-        images, choices, int64, image, image, image, image,
+        images, choices, int64,
     ),
     **options,
 )  # fmt: skip
 def conv(
     slot: int,
     x: np.ndarray, frame: tuple[int, ...], tiles: np.ndarray, outs: np.ndarray, per_image: int, rows: np.ndarray,
-    u: np.ndarray, bias: np.ndarray, y: np.ndarray, choice: np.ndarray, epilogue: int, room: np.ndarray,
-    v: np.ndarray, m: np.ndarray, sums: np.ndarray,
+    u: np.ndarray, bias: np.ndarray, y: np.ndarray, choice: np.ndarray, epilogue: int,
 ) -> None:  # fmt: skip  # pragma: no cover
     """y = epilogue(x * kernel + bias[0]), with u (16, column blocks, C, COLUMNS) = G g Gᵀ; bias[1] is zero.
 
-    frame = (height, width, top, left) says where images lie in `room`, for a group of them, zero around each; they are
-    read where they lie if that is empty. `tiles` and `outs` say where tiles begin in a group and in its results,
-    `per_image` of them in each image, and `rows` where those of a block begin in their transform. The rest is room.
+    `frame` is that of conv_compiled.conv. `tiles` and `outs` say where tiles begin in a group of framed images and in
+    their results, `per_image` of them in each, and `rows` where those of a block begin in their transform.
     """
     if handed_over(slot):
         return
-    N, H, W, C = x.shape
-    columns, channels, group, blocks = m.shape[2], v.shape[2], len(sums), u.shape[1]
-    height, width, top, left = frame
-    x_at, room_at, v_at, m_at, sums_at = x.ctypes.data, room.ctypes.data, v.ctypes.data, m.ctypes.data, sums.ctypes.data
-    u_at, rows_at, bias_at = u.ctypes.data, rows.ctypes.data, bias.ctypes.data
+    (N, H, W, C), (height, width, top, left) = x.shape, frame
+    columns, blocks, channels, group = bias.shape[1], u.shape[1], C + -C % LANES, len(tiles) // per_image
+    pixels = (height - 2) * (width - 2)
+    framed = height != H or width != W or channels != C
+    room_at, v_at = take(group * height * width * channels if framed else 0), take(16 * BLOCK * channels)
+    m_at, sums_at = take(16 * BLOCK * columns), take(group * pixels * columns)
+    x_at, u_at, rows_at, bias_at = x.ctypes.data, u.ctypes.data, rows.ctypes.data, bias.ctypes.data
+    room = image_at(room_at, group * height if framed else 0, width, channels)
+    sums = image_at(sums_at, group, pixels, columns)
     clear(room)
     for start in range(0, N, group):
         count = min(group, N - start)
         a = x_at + 4 * start * H * W * C
-        if room.size:
+        if framed:
             a = room_at
             for n in range(count):
                 copy(room, n * height + top, left, x[start + n], 0, 0, H, W)
@@ -150,12 +153,16 @@ def conv(
                     )  # fmt: skip
         for n in range(count):
             finish(y[start + n], choice[(start + n) % len(choice)], sums[n], epilogue, width - 2, EVERY_PIXEL)
+    give_back(room_at)
+    give_back(v_at)
+    give_back(m_at)
+    give_back(sums_at)
 
 
 @njit(
     void(
         int64, images, four, images, images, choices, int64, table, table, int64, table, table, float32[:, :, :, ::1],
-        images, image, float32[:, ::1], image, image, image, image, image,
+        images, float32[:, :, ::1], float32[:, ::1],
     ),
     **options,
 )  # fmt: skip
@@ -163,26 +170,28 @@ def gradients(
     slot: int,
     x: np.ndarray, frame: tuple[int, ...], dy: np.ndarray, dy_out: np.ndarray, dy_choice: np.ndarray, undo: int,
     tiles: np.ndarray, outs: np.ndarray, per_image: int, d_rows: np.ndarray, rows: np.ndarray, u: np.ndarray,
-    dx: np.ndarray, du: np.ndarray, db: np.ndarray, room: np.ndarray, dx_room: np.ndarray, gradient: np.ndarray,
-    v: np.ndarray, d: np.ndarray,
+    dx: np.ndarray, du: np.ndarray, db: np.ndarray,
 ) -> None:  # fmt: skip  # pragma: no cover
     """du (16, C or more, O or more) += (Bᵀ x B)ᵀ · (A dy Aᵀ) over all tiles, db[0] += dy; dx = B ((A dy Aᵀ) · u) Bᵀ.
 
     u (16, column blocks, O, COLUMNS) = (G g Gᵀ)ᵀ; dx is left out if it is empty, du and db if du is; db[1] is
     `add_pixels`' room. d_rows and rows are where a tile's rows begin: in A dy Aᵀ, and in the transpose of Bᵀ x B.
-    Other arguments are as for `conv`; dx is made in dx_room if that is not empty.
+    Other arguments are as for `conv`.
     """
     if handed_over(slot):
         return
-    N, H, W, C = x.shape
-    columns, v_columns, O, blocks = d.shape[2], v.shape[2], u.shape[2], u.shape[1]
-    channels, group = C + -C % LANES, len(tiles) // per_image
-    height, width, top, left = frame
-    x_at, room_at, dx_at, dx_room_at = x.ctypes.data, room.ctypes.data, dx.ctypes.data, dx_room.ctypes.data
-    gradient_at, v_at, d_at, u_at, du_at = (
-        gradient.ctypes.data, v.ctypes.data, d.ctypes.data, u.ctypes.data, du.ctypes.data
-    )  # fmt: skip
+    (N, H, W, C), (height, width, top, left) = x.shape, frame
+    columns, O, blocks, channels, group = du.shape[2], u.shape[2], u.shape[1], C + -C % LANES, len(tiles) // per_image
+    v_columns, framed_size = max(channels, blocks * COLUMNS), group * height * width * channels
+    framed = height != H or width != W or channels != C
+    room_at, dx_room_at = take(framed_size if framed and du.size else 0), take(framed_size if framed and dx.size else 0)
+    gradient_at = take(group * (height - 2) * (width - 2) * columns)
+    v_at, d_at = take(16 * BLOCK * v_columns), take(16 * BLOCK * columns)
+    x_at, dx_at, u_at, du_at = x.ctypes.data, dx.ctypes.data, u.ctypes.data, du.ctypes.data
     rows_at, d_rows_at, zeros_at = rows.ctypes.data, d_rows.ctypes.data, db[1].ctypes.data
+    room = image_at(room_at, group * height if framed and du.size else 0, width, channels)
+    dx_room = image_at(dx_room_at, group * height if framed and dx.size else 0, width, channels)
+    gradient = image_at(gradient_at, group * (height - 2), width - 2, columns)
     clear(room)
     clear(gradient)
     for start in range(0, N, group):
@@ -240,3 +249,8 @@ def gradients(
         if dx_room.size:
             for n in range(count):
                 copy(dx[start + n], 0, 0, dx_room, n * height + top, left, H, W)
+    give_back(room_at)
+    give_back(dx_room_at)
+    give_back(gradient_at)
+    give_back(v_at)
+    give_back(d_at)

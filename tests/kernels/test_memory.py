@@ -127,31 +127,3 @@ def test_a_reshaped_copy_of_many_images_is_shared(threads, monkeypatch, rng):
     memory.reshape(x, (16, -1))
     memory.reshape(x[:, :2, :2].transpose(0, 3, 1, 2), (16, -1))
     assert blocks == [16]
-
-
-def test_rooms_begin_at_lines_of_the_cache_and_do_not_overlap():
-    shapes = (3, 5), (0, 0, 0), (7,), (2, 3), (1,)
-    made = memory.rooms("piece", *shapes)
-    assert [room.shape for room in made] == list(shapes)
-    assert all(room.ctypes.data % memory.LINE == 0 for room in made if room.size)
-    for i, room in enumerate(made):
-        room.fill(i + 1)
-    assert [np.unique(room).tolist() for room in made] == [[1], [], [3], [4], [5]]
-
-
-def test_rooms_of_a_piece_of_work_are_used_again():
-    room, other = memory.rooms(1, (3, 5), (2,))
-    again = memory.rooms(1, (3, 5), (2,))
-    assert again[0] is room
-    assert again[1] is other
-    assert memory.rooms(2, (3, 5), (2,))[0] is not room  # another piece of the same work
-    elsewhere = []
-    thread = threading.Thread(target=lambda: elsewhere.extend(memory.rooms(1, (3, 5), (2,))))
-    thread.start()
-    thread.join()
-    assert elsewhere[0] is not room
-
-
-def test_large_rooms_do_not_wait():
-    shape = (memory.LARGE // 4,)
-    assert memory.rooms(1, shape)[0] is not memory.rooms(1, shape)[0]
