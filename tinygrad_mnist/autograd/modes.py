@@ -28,7 +28,8 @@ mode = _Mode()
 class _Silent(threading.local):
     """Calls functions in a context where NumPy is silent: as in PyTorch, inf and NaN are results, not warnings.
 
-    It is made once for each thread. To enter it takes half as long as `np.errstate`, which makes one at each call.
+    It is made once for each thread. To enter it takes half as long as `np.errstate`, which makes one at each call; but
+    what others keep in a context (the kernels of CUDA do) is not to be seen there.
     """
 
     def __init__(self) -> None:

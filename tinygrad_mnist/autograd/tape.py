@@ -228,12 +228,14 @@ def op(fn: Callable[..., tuple]) -> Callable[..., Any]:
             return x.xp.exp(x.array), lambda g, y: mul(g, y)
     """
     name = "".join(part.capitalize() for part in fn.__name__.split("_")) + "Backward0"
+    elsewhere = np.errstate(all="ignore")(fn)
 
     @functools.wraps(fn)
     def apply(*args: Any, **kwargs: Any) -> Variable:
         inputs = [a for a in args if isinstance(a, Variable)]
         check_same_device(fn.__name__, inputs)
-        value, *gradients = silent.call(fn, args, kwargs)
+        on_cpu = type(inputs[0].array) is np.ndarray
+        value, *gradients = silent.call(fn, args, kwargs) if on_cpu else elsewhere(*args, **kwargs)
         if mode.grad or mode.anomaly:
             return record(name, value, args, gradients)
         return _made_of(inputs, value)
