@@ -14,7 +14,7 @@ import numpy as np
 
 from . import compiled, winograd, winograd_numpy
 from .bands import Band, cut, for_bands
-from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, empty_result, in_blocks, nhwc, offsets, step_of
+from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, Gradient, empty_result, in_blocks, nhwc, offsets, step_of
 from .fused import usable as compiled_usable
 from .kept import FEW, kept
 from .memory import empty
@@ -79,16 +79,19 @@ def conv2d(
 
     work = N * OH * OW * w.size / PRODUCTS
     bands = cut(1 if groups > 1 else pieces(N, work), H, KH, step, stride[0], padding[0], dilation[0])
+
+    def group(g: int) -> None:
+        calls = share(code.conv, lambda i, j: arguments(slice(i, j), bands[0], g), N, work / groups)
+        outs = slice(g * OG, (g + 1) * OG)
+        y[..., outs] = np.concatenate([call[RESULT] for call in calls])
+        if step == RELU_POOL:
+            choice[..., outs] = np.concatenate([call[RESULT + 1] for call in calls])
+
     if groups == 1:
         for_bands(code.conv, arguments, N, bands, work)
     else:
-        (whole,) = bands
         for g in range(groups):
-            calls = share(code.conv, lambda i, j: arguments(slice(i, j), whole, g), N, work / groups)  # noqa: B023
-            outs = slice(g * OG, (g + 1) * OG)
-            y[..., outs] = np.concatenate([call[RESULT] for call in calls])
-            if step == RELU_POOL:
-                choice[..., outs] = np.concatenate([call[RESULT + 1] for call in calls])
+            group(g)
     return Fused(step, y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2), (N, O, OH, OW))
 
 
@@ -131,17 +134,20 @@ def _scatter(
     taps, run = _taps((KH, KW), CG, row, dilation)
     matrices = [in_blocks(part.transpose(0, 2, 3, 1).reshape(OG, -1), tile.COLUMNS) for part in np.split(w, groups)]
 
-    for g in range(groups):
+    def group(g: int) -> None:
         gradient = step_of(dy, fused, slice(g * OG, (g + 1) * OG))
         part = _room(dx, slice(g * CG, (g + 1) * CG))
 
         def images(start: int, stop: int) -> tuple[Any, ...]:
-            product = size, pixels, starts, taps, run, matrices[g], frame  # noqa: B023  (called before the next group)
-            return *gradient.of(start, stop), *product, part[start:stop]  # noqa: B023
+            product = size, pixels, starts, taps, run, matrices[g], frame
+            return *gradient.of(start, stop), *product, part[start:stop]
 
         share(code.scatter, images, N, N * size[0] * size[1] * OG * CG * KH * KW / PRODUCTS)
         if groups > 1:
             dx[..., g * CG : (g + 1) * CG] = part
+
+    for g in range(groups):
+        group(g)
 
 
 def _gather(
@@ -161,26 +167,28 @@ def _gather(
     columns = [_phase(r, W, KW, stride[1], padding[1], dilation[1]) for r in range(min(stride[1], W))]
     (height, top), (width, left) = _frame(rows, size[0]), _frame(columns, size[1])
 
+    def remainder(r: int, s: int, gradient: Gradient, weights: np.ndarray, part: np.ndarray) -> None:
+        """The pixels of part whose row is r and whose column is s modulo the stride."""
+        (n_rows, row_taps), (n_columns, column_taps) = rows[r], columns[s]
+        pixels = offsets((n_rows, width * OG), (n_columns, OG), multiple=tile.MR)
+        taps = np.array([((i + top) * width + j + left) * OG for _, i in row_taps for _, j in column_taps], np.int64)
+        chosen = weights[:, :, [tap for tap, _ in row_taps]][..., [tap for tap, _ in column_taps]]
+        matrix = in_blocks(chosen.transpose(2, 3, 0, 1).reshape(-1, CG), tile.COLUMNS)
+        bias = np.zeros(matrix.shape[0] * tile.COLUMNS, np.float32)
+        product = (height, width, top, left), pixels, 1, taps, OG, matrix, bias
+        end = NO_CHOICE, NONE, n_columns, (r, stride[0], s, stride[1])
+
+        def images(start: int, stop: int) -> tuple[Any, ...]:
+            return *gradient.of(start, stop), *product, part[start:stop], *end
+
+        share(code.conv, images, N, N * n_rows * n_columns * chosen.size / PRODUCTS)
+
     for g in range(groups):
         outs = slice(g * OG, (g + 1) * OG)
-        gradient = step_of(dy, fused, outs)
-        part = _room(dx, slice(g * CG, (g + 1) * CG))
-        for r, (n_rows, row_taps) in enumerate(rows):
-            for s, (n_columns, column_taps) in enumerate(columns):
-                pixels = offsets((n_rows, width * OG), (n_columns, OG), multiple=tile.MR)
-                taps = np.array(
-                    [((i + top) * width + j + left) * OG for _, i in row_taps for _, j in column_taps], np.int64
-                )
-                chosen = w[outs][:, :, [tap for tap, _ in row_taps]][..., [tap for tap, _ in column_taps]]
-                matrix = in_blocks(chosen.transpose(2, 3, 0, 1).reshape(-1, CG), tile.COLUMNS)
-                bias = np.zeros(matrix.shape[0] * tile.COLUMNS, np.float32)
-                product = (height, width, top, left), pixels, 1, taps, OG, matrix, bias
-                end = NO_CHOICE, NONE, n_columns, (r, stride[0], s, stride[1])
-
-                def images(start: int, stop: int) -> tuple[Any, ...]:
-                    return *gradient.of(start, stop), *product, part[start:stop], *end  # noqa: B023  (called at once)
-
-                share(code.conv, images, N, N * n_rows * n_columns * chosen.size / PRODUCTS)
+        gradient, part = step_of(dy, fused, outs), _room(dx, slice(g * CG, (g + 1) * CG))
+        for r in range(len(rows)):
+            for s in range(len(columns)):
+                remainder(r, s, gradient, w[outs], part)
         if groups > 1:
             dx[..., g * CG : (g + 1) * CG] = part
 
@@ -227,20 +235,19 @@ def _weight_and_bias_grad(
     lines = offsets((OH, stride[0] * row))
     blocks = -(-OG // tile.COLUMNS)
 
-    dws, dbs = [], []
-    for g in range(groups):
+    def group(g: int) -> tuple[Any, Any]:
         gradient, xg = step_of(dy, fused, slice(g * OG, (g + 1) * OG)), nhwc(x[:, g * C : (g + 1) * C])
 
         def images(start: int, stop: int) -> tuple[Any, ...]:
-            part, table = gradient.of(start, stop), (patch, stride[1] * C, lines, OW)  # noqa: B023  (called at once)
+            part, table = gradient.of(start, stop), (patch, stride[1] * C, lines, OW)
             dw = np.zeros((blocks, len(patch), tile.COLUMNS), np.float32)
             db = np.zeros((2, blocks * tile.COLUMNS), np.float32)
-            return xg[start:stop], frame, *part, *table, dw, db  # noqa: B023
+            return xg[start:stop], frame, *part, *table, dw, db
 
         calls = share(code.weight_grad, images, N, N * OH * OW * OG * C * KH * KW / PRODUCTS)
-        dws.append(sum(call[SUMS] for call in calls))
-        dbs.append(sum(call[SUMS + 1] for call in calls))
-    dw, db = np.stack(dws), np.stack(dbs)
+        return sum(call[SUMS] for call in calls), sum(call[SUMS + 1] for call in calls)
+
+    dw, db = (np.stack(parts) for parts in zip(*map(group, range(groups)), strict=True))
     dw = dw.transpose(0, 1, 3, 2).reshape(groups, -1, len(patch))[:, :OG, : KH * KW * C]  # (G, O/G, KH KW C)
     return np.ascontiguousarray(dw.reshape(O, KH, KW, C)).transpose(0, 3, 1, 2), db[:, 0, :OG].ravel()
 
