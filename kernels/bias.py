@@ -12,7 +12,8 @@ import numpy as np
 
 from .conv import chunks
 from .half import in_float32
-from .matmul import matmul, row
+from .matmul import matmul
+from .matmul_row import row
 from .parallel import for_blocks
 from .relu import SMALL
 

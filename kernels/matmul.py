@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import compiled, parallel
+from . import compiled, matmul_row, parallel
 from .fused import FLOAT32, offsets
 from .memory import empty
 
@@ -20,7 +20,6 @@ BATCHED = 8  # times what a large product of as many operations takes: what a sm
 FEW = 128  # rows of a result, or a quarter of the terms of its sums: with more BLAS is as fast
 
 Array = np.ndarray
-NO_BIAS = np.zeros(0, np.float32)
 
 
 def matmul(x: Array, y: Array) -> Array:
@@ -29,9 +28,8 @@ def matmul(x: Array, y: Array) -> Array:
         return _batched(x, y)
     if x.ndim != 2 or y.ndim != 2 or x.size * y.shape[1] <= SMALL:
         return np.matmul(x, y)
-    one = row(x[0], y.T) if len(x) == 1 else None
-    if one is not None:
-        return one[None]
+    if 1 in (len(x), len(y)) and (of_one := matmul_row.product(x, y)) is not None:
+        return of_one
     out = empty((x.shape[0], y.shape[1]), np.result_type(x, y))
     passes = (x.nbytes + y.nbytes) / (2 * parallel.BYTES)  # reading alone is twice as fast
     work = max(x.size * y.shape[1] / parallel.PRODUCTS, passes)
@@ -72,27 +70,6 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
         parallel.share(code.dots, columns, len(rows), work)
         return True
     return False
-
-
-def row(x: Array, w: Array, b: Array | None = None, relu: bool = False) -> Array | None:
-    """w x + b for x (k,), w (m, k) and b (m,), then ReLU if asked for; None if compiled loops cannot do it."""
-    bias = NO_BIAS if b is None else b
-    code = compiled.load("matmul_row_compiled")
-    if code is None or not all(map(_is_plain, (x, w, bias))):
-        return None
-    y = np.empty(len(w), FLOAT32)
-
-    def rows(start: int, stop: int) -> tuple[Any, ...]:
-        block = slice(start * code.ROWS, stop * code.ROWS)
-        return x, w[block], bias[block], relu, y[block]
-
-    parallel.share(code.row, rows, -(-len(w) // code.ROWS), w.nbytes / (2 * parallel.BYTES))
-    return y
-
-
-def _is_plain(a: Array) -> bool:
-    """Whether compiled loops take it as it is."""
-    return a.dtype == FLOAT32 and a.flags.carray  # contiguous, aligned and writeable
 
 
 def _blas(x: Array, y: Array, out: Array, work: float) -> None:

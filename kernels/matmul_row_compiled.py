@@ -1,4 +1,7 @@
-"""A linear layer of one row: contract in `matmul.py`. A file of its own, since only that has it compiled."""
+"""The compiled products of one row or column: contract in `matmul_row.py`.
+
+`row` is compiled as this is loaded, the others, which only training needs, when they are first called.
+"""
 
 from __future__ import annotations
 
@@ -46,3 +49,36 @@ def row(
     if relu:
         for n in range(N):
             out[n] = np.float32(0) if out[n] < 0 else out[n]  # NaN stays NaN
+
+
+@njit(fastmath={"contract"}, **options)
+def combine(
+    slot: int, x: np.ndarray, w: np.ndarray, out: np.ndarray, first: int, last: int
+) -> None:  # pragma: no cover
+    """out[first:last] = that part of the sum over k of x[k] w[k]; x (K,), w (K, M), out (M,)."""
+    if handed_over(slot):
+        return
+    widest_vectors()
+    sums = out[first:last]
+    sums[:] = 0
+    together = len(w) // ROWS * ROWS
+    for k in range(0, together, ROWS):
+        a, b, c, d = w[k, first:last], w[k + 1, first:last], w[k + 2, first:last], w[k + 3, first:last]
+        for m in range(len(sums)):
+            sums[m] += x[k] * a[m] + x[k + 1] * b[m] + x[k + 2] * c[m] + x[k + 3] * d[m]
+    for k in range(together, len(w)):
+        a = w[k, first:last]
+        for m in range(len(sums)):
+            sums[m] += x[k] * a[m]
+
+
+@njit(**options)
+def outer(slot: int, x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:  # pragma: no cover
+    """out[n] = x[n] y; x (N,), y (M,), out (N, M)."""
+    if handed_over(slot):
+        return
+    widest_vectors()
+    for n in range(len(x)):
+        row = out[n]
+        for m in range(len(y)):
+            row[m] = x[n] * y[m]

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from tinygrad_mnist.kernels import parallel
+from tinygrad_mnist.kernels import parallel, team
 
 from tinygrad_mnist import kernels
 
@@ -50,7 +50,7 @@ def factors(rng, x, y, layouts):
     ("x", "y"),
     [((12, 7), (7, 32)), ((31, 40), (40, 300)), ((129, 5), (5, 33)), ((2, 16), (16, 1)), ((33, 528), (528, 13)),
      ((70, 32), (32, 5)), ((2, 272), (272, 70)), ((1, 272), (272, 70)), ((11, 7), (7, 32)),
-     ((12, 300), (300, 33)), ((200, 32), (32, 40))],
+     ((1, 7), (7, 270)), ((70, 1), (1, 33)), ((12, 300), (300, 33)), ((200, 32), (32, 40))],
 )  # fmt: skip
 @pytest.mark.parametrize("layouts", ["CC", "FC", "CF", "AC", "CA", "rC"])
 def test_every_layout_gives_the_product(x, y, layouts, threads, none_is_small, rng):
@@ -67,9 +67,12 @@ def test_every_layout_gives_the_product(x, y, layouts, threads, none_is_small, r
 @pytest.mark.parametrize(
     ("x", "y", "layouts"),
     [((31, 40), (40, 300), "CC"), ((31, 40), (40, 300), "FC"), ((33, 528), (528, 13), "CF"),
-     ((3, 528), (528, 13), "CF")],
+     ((3, 528), (528, 13), "CF"), ((1, 131), (131, 333), "CC"), ((1, 131), (131, 33), "CF"), ((33, 1), (1, 70), "CC")],
 )  # fmt: skip
-def test_compiled_products_have_the_same_bits_with_any_number_of_threads(x, y, layouts, none_is_small, rng):
+def test_compiled_products_have_the_same_bits_with_any_number_of_threads(
+    x, y, layouts, none_is_small, monkeypatch, rng
+):
+    monkeypatch.setattr(team, "SMALL", 0)
     a, b = factors(rng, x, y, layouts)
     before, results = parallel.get_num_threads(), []
     for n in (1, 2, 3):
@@ -87,6 +90,14 @@ def test_nan_and_inf_stay_in_their_rows_and_columns(layouts, none_is_small, rng)
     finite = np.ones((66, 90), bool)
     finite[65] = finite[:, 89] = False
     np.testing.assert_array_equal(np.isfinite(kernels.matmul(a, b)), finite)
+
+
+def test_nan_and_inf_of_a_row_or_column_are_not_lost(none_is_small, rng):
+    """Also where they meet a zero."""
+    x, w = np.zeros((1, 7), np.float32), np.ones((7, 40), np.float32)
+    w[2, 3], w[6, 39] = np.nan, np.inf
+    assert np.isnan(kernels.matmul(x, w))[0].nonzero()[0].tolist() == [3, 39]
+    assert np.isnan(kernels.matmul(w[2:3].T, x)).all(1).nonzero()[0].tolist() == [3]
 
 
 @pytest.mark.parametrize(("rows", "blocks"), [(800, 1), (80000, 2)])

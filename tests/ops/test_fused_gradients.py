@@ -17,6 +17,7 @@ CASES = {
     ),
     "layer_norm": (lambda x, w, b: ops.layer_norm(x, w, b, 1e-3), (5, 4), (4,)),
     "without weights": (lambda x, w, b: ops.layer_norm(x, None, None, 1e-3) * w + b, (5, 4), (4,)),
+    "linear": (lambda x, w, b: ops.linear(x, w, b.sum(1)), (5, 4), (3, 4)),
     "linear_relu": (lambda x, w, b: ops.linear_relu(x, w, b.sum(1)), (5, 4), (3, 4)),
     "softmax_cross_entropy": (
         lambda x, w, b: ops.softmax_cross_entropy(x * w + b, tg.tensor([0, 3, -1, 2, 2], device=x.device)),

@@ -15,7 +15,7 @@ from .shape import transpose
 def linear(x: Variable, w: Variable, b: Variable | None) -> Any:
     """x wᵀ + b for x (M, C), w (O, C), b (O,) or None: (M, O)."""
     y = x.kernels.linear(x.array, w.array, None if b is None else b.array)
-    return y, lambda g: matmul(g, w), lambda g: matmul(transpose(g, 0, 1), x), _bias_grad
+    return y, lambda g: _input_grad(g, w), lambda g: _weight_grad(g, x), _bias_grad
 
 
 @op
@@ -28,15 +28,26 @@ def linear_relu(x: Variable, w: Variable, b: Variable | None) -> Any:
         if is_grad_enabled():
             return relu_grad(g, y)
         if last[0] is not g:
-            last[:] = g, relu_grad(g, y)
+            last[:] = g, g.like(g.kernels.relu_grad(g.array, y.array))
         return last[1]
 
     return (
         value,
-        lambda g, y: matmul(before(g, y), w),
-        lambda g, y: matmul(transpose(before(g, y), 0, 1), x),
+        lambda g, y: _input_grad(before(g, y), w),
+        lambda g, y: _weight_grad(before(g, y), x),
         lambda g, y: _bias_grad(before(g, y)),
     )
+
+
+# The gradients, in ops where they are to be differentiated again; a kernel's call takes a tenth of their Python.
+
+
+def _input_grad(g: Variable, w: Variable) -> Variable:
+    return matmul(g, w) if is_grad_enabled() else g.like(g.kernels.matmul(g.array, w.array))
+
+
+def _weight_grad(g: Variable, x: Variable) -> Variable:
+    return matmul(transpose(g, 0, 1), x) if is_grad_enabled() else g.like(g.kernels.matmul(g.array.T, x.array))
 
 
 def _bias_grad(g: Variable) -> Variable:
