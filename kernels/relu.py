@@ -1,9 +1,14 @@
 """ReLU and its gradient, shared out among the worker threads.
 
     y = max(x, 0);  dx = dy where y > 0, else 0
+
+What is done to arrays that are one run of memory stands at the end, and for float32 in `relu_compiled.py`, under the same
+names.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,33 +16,29 @@ from . import compiled
 from .memory import empty_like
 from .parallel import BYTES, for_blocks, share
 
+Array = np.ndarray
+
 BLOCK = 2**15  # elements: the memory that a pass touches stays in the cache
 SMALL = 2**16  # below this many elements one thread is faster
+FEW = 2**12  # below this many a single call of NumPy is faster than handing arrays to a compiled function
 
 
-def flat(x: np.ndarray) -> np.ndarray | None:
+def flat(x: Array) -> Array | None:
     """x as one run of memory, in the order it lies in; None if it is in several."""
     run = x.ravel(order="K")
     return None if run.base is None else run  # a copy is nobody's view
 
 
-def relu(x: np.ndarray) -> np.ndarray:
+def relu(x: Array) -> Array:
     """y, with the memory layout of x. NaN stays NaN."""
-    run = flat(x) if x.size >= SMALL else None
-    if run is None:
+    if x.size < FEW or (run := flat(x)) is None:
         return np.maximum(x, 0)
     y = empty_like(x)
-    into = flat(y)
-    assert into is not None
-    code, work = compiled.load("relu_compiled") if x.dtype == np.float32 else None, 2 * x.nbytes / BYTES
-    if code:
-        share(code.relu, lambda start, stop: (run[start:stop], into[start:stop]), x.size, work)
-    else:
-        for_blocks(lambda start, stop: np.maximum(run[start:stop], 0, out=into[start:stop]), x.size, work, blas=False)
+    _share(run_relu, run, y.ravel(order="K"))
     return y
 
 
-def masked(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
+def masked(x: Array, keep: Array) -> Array:
     """x where `keep`, 0 elsewhere, even if x is inf or NaN there.
 
     The bits of x times 1 or 0: one pass without a branch, ten times as fast as numpy.where on a random mask.
@@ -45,26 +46,31 @@ def masked(x: np.ndarray, keep: np.ndarray) -> np.ndarray:
     return (x.view(f"i{x.dtype.itemsize}") * keep).view(x.dtype)
 
 
-def relu_grad(dy: np.ndarray, y: np.ndarray) -> np.ndarray:
+def relu_grad(dy: Array, y: Array) -> Array:
     """dx, 0 where y is not above 0 even if dy is inf or NaN there."""
-    flat_dy, flat_y = (flat(dy), flat(y)) if dy.size >= SMALL and dy.strides == y.strides else (None, None)
-    if flat_dy is None or flat_y is None:
+    if dy.size < FEW or dy.strides != y.strides or (flat_dy := flat(dy)) is None or (flat_y := flat(y)) is None:
         return masked(dy, y > 0)
     dx = empty_like(dy)
-    into = flat(dx)
-    assert into is not None
-    code = compiled.load("relu_compiled") if dy.dtype == y.dtype == np.float32 else None
-    work = 3 * dy.nbytes / BYTES
-    if code:
-        runs = flat_dy, flat_y, into
-        share(code.relu_grad, lambda start, stop: tuple(a[start:stop] for a in runs), dy.size, work)
-        return dx
-
-    def run(start: int, stop: int) -> None:
-        for i in range(start, stop, BLOCK):
-            block = slice(i, min(i + BLOCK, stop))
-            bits = into[block].view(f"i{dy.itemsize}")
-            np.multiply(flat_dy[block].view(bits.dtype), flat_y[block] > 0, out=bits)
-
-    for_blocks(run, dy.size, work, blas=False)
+    _share(run_relu_grad, flat_dy, flat_y, dx.ravel(order="K"))
     return dx
+
+
+def _share(step: Callable[..., None], *runs: Array) -> None:
+    """The step, or its compiled twin, on blocks of the runs."""
+    n, work = runs[0].size, sum(run.nbytes for run in runs) / BYTES
+    code = compiled.load("relu_compiled") if all(run.dtype == np.float32 for run in runs) else None
+    if code:
+        share(getattr(code, step.__name__), lambda start, stop: tuple(run[start:stop] for run in runs), n, work)
+    else:
+        for_blocks(lambda start, stop: step(*(run[start:stop] for run in runs)), n, work, blas=False)
+
+
+def run_relu(x: Array, y: Array) -> None:
+    np.maximum(x, 0, out=y)
+
+
+def run_relu_grad(dy: Array, y: Array, dx: Array) -> None:
+    for i in range(0, len(dy), BLOCK):
+        block = slice(i, i + BLOCK)
+        bits = dx[block].view(f"i{dx.itemsize}")
+        np.multiply(dy[block].view(bits.dtype), y[block] > 0, out=bits)

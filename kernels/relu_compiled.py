@@ -1,4 +1,4 @@
-"""The compiled ReLU and its gradient, for float32 in one run of memory. Contract: `relu.py`."""
+"""The compiled ReLU and its gradient, for float32 in runs of memory. Contract: `relu.py`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ZERO = np.float32(0)
 
 
 @njit(nogil=True, cache=True)
-def relu(slot: int, x: np.ndarray, y: np.ndarray) -> None:  # pragma: no cover
+def run_relu(slot: int, x: np.ndarray, y: np.ndarray) -> None:  # pragma: no cover
     if handed_over(slot):
         return
     for i in range(len(x)):
@@ -19,7 +19,7 @@ def relu(slot: int, x: np.ndarray, y: np.ndarray) -> None:  # pragma: no cover
 
 
 @njit(nogil=True, cache=True)
-def relu_grad(slot: int, dy: np.ndarray, y: np.ndarray, dx: np.ndarray) -> None:  # pragma: no cover
+def run_relu_grad(slot: int, dy: np.ndarray, y: np.ndarray, dx: np.ndarray) -> None:  # pragma: no cover
     if handed_over(slot):
         return
     for i in range(len(dy)):
