@@ -5,16 +5,25 @@ Contract and letters: `pool.py`. Each output is a sum of x over a window, divide
 
 from __future__ import annotations
 
+import functools
+from typing import NamedTuple
+
 import numpy as np
 
 from . import compiled
 from .conv import Pair, empty_nhwc
 from .fused import nhwc
 from .half import in_float32
-from .parallel import BYTES, share
+from .parallel import pass_over, share
 from .pool import adaptive_windows, pool_shape, window_elements
 
-Windows = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+class Windows(NamedTuple):
+    """Where windows lie, and what their sums are divided by. Kept for the next call, and not to be written to."""
+
+    rows: np.ndarray  # (OH, 2): where each begins and ends, inside the image
+    columns: np.ndarray  # (OW, 2)
+    divisor: np.ndarray  # (OH, OW)
 
 
 @in_float32()
@@ -29,14 +38,15 @@ def avg_pool2d(
 ) -> np.ndarray:
     """y (N, C, OH, OW): the sum of each window of x (N, C, H, W) over its `divisor`."""
     OH, OW = pool_shape(x.shape, kernel, stride, padding, (1, 1), ceil_mode)
-    divisor = _divisor(x.shape, (OH, OW), kernel, stride, padding, count_include_pad, divisor_override)
+    count = count_include_pad, divisor_override
+    windows = _windows(x.shape[2:], (OH, OW), kernel, stride, padding, *count, x.dtype)
     if _compiled(x):
-        return _averages(x, (OH, OW), _windows(x.shape, (OH, OW), kernel, stride, padding, divisor))
+        return _averages(x, (OH, OW), windows)
     y = empty_nhwc((*x.shape[:2], OH, OW), x.dtype)
     y[...] = 0
     for (oi, oj), (xi, xj), _ in window_elements(x.shape, (OH, OW), kernel, stride, padding, (1, 1)):
         y[:, :, oi, oj] += x[:, :, xi, xj]
-    y /= divisor.astype(x.dtype)
+    y /= windows.divisor
     return y
 
 
@@ -52,10 +62,11 @@ def avg_pool2d_input_grad(
 ) -> np.ndarray:
     """dx (N, C, H, W): the adjoint of avg_pool2d."""
     size = dy.shape[2], dy.shape[3]
-    divisor = _divisor(x_shape, size, kernel, stride, padding, count_include_pad, divisor_override)
+    count = count_include_pad, divisor_override
+    windows = _windows(x_shape[2:], size, kernel, stride, padding, *count, dy.dtype)
     if _compiled(dy):
-        return _shared(dy, x_shape, _windows(x_shape, size, kernel, stride, padding, divisor))
-    share = dy / divisor.astype(dy.dtype)
+        return _shared(dy, x_shape, windows)
+    share = dy / windows.divisor
     dx = empty_nhwc(x_shape, dy.dtype)
     dx[...] = 0
     for (oi, oj), (xi, xj), _ in window_elements(x_shape, size, kernel, stride, padding, (1, 1)):
@@ -67,7 +78,7 @@ def avg_pool2d_input_grad(
 def adaptive_avg_pool2d(x: np.ndarray, size: Pair) -> np.ndarray:
     """y (N, C, *size): the mean of each of the windows that cut x (N, C, H, W) into size."""
     if _compiled(x):
-        return _averages(x, size, _adaptive(x.shape, size))
+        return _averages(x, size, _adaptive(x.shape[2:], size))
     N, C, H, W = x.shape
     rows = np.stack([x[:, :, window].mean(axis=2) for window in adaptive_windows(H, size[0])], axis=1)
     y = empty_nhwc((N, C, *size), x.dtype)
@@ -82,7 +93,7 @@ def adaptive_avg_pool2d_input_grad(dy: np.ndarray, x_shape: tuple[int, ...]) -> 
     _, _, H, W = x_shape
     OH, OW = dy.shape[2:]
     if _compiled(dy):
-        return _shared(dy, x_shape, _adaptive(x_shape, (OH, OW)))
+        return _shared(dy, x_shape, _adaptive(x_shape[2:], (OH, OW)))
     dx = empty_nhwc(x_shape, dy.dtype)
     dx[...] = 0
     for i, rows in enumerate(adaptive_windows(H, OH)):
@@ -103,7 +114,7 @@ def _averages(x: np.ndarray, size: Pair, windows: Windows) -> np.ndarray:
     def part(start: int, stop: int) -> tuple[np.ndarray, ...]:
         return images[start:stop], nhwc(y[start:stop]), *windows
 
-    share(code.avg_pool, part, len(y), (x.nbytes + y.nbytes) / BYTES)
+    share(code.avg_pool, part, len(y), pass_over(x, y))
     return y
 
 
@@ -114,47 +125,38 @@ def _shared(dy: np.ndarray, x_shape: tuple[int, ...], windows: Windows) -> np.nd
     def part(start: int, stop: int) -> tuple[np.ndarray, ...]:
         return images[start:stop], nhwc(dx[start:stop]), *windows
 
-    share(code.avg_pool_grad, part, len(dx), (dy.nbytes + dx.nbytes) / BYTES)
+    share(code.avg_pool_grad, part, len(dx), pass_over(dy, dx))
     return dx
 
 
+@functools.lru_cache(256)
 def _windows(
-    x_shape: tuple[int, ...], size: Pair, kernel: Pair, stride: Pair, padding: Pair, divisor: np.ndarray
-) -> Windows:
-    """Where each window begins and ends inside the image, (OH, 2) and (OW, 2), and the divisors in float32."""
-    edges = []
-    for a in (0, 1):
-        start = np.arange(size[a]) * stride[a] - padding[a]
-        stop = np.minimum(start + kernel[a], x_shape[2 + a])
-        edges.append(np.stack([np.maximum(start, 0), stop], axis=1))
-    return edges[0], edges[1], divisor.astype(np.float32)
-
-
-def _adaptive(x_shape: tuple[int, ...], size: Pair) -> Windows:
-    """As `_windows`, for those that cut the image into `size`."""
-    rows, columns = (
-        np.array([(w.start, w.stop) for w in adaptive_windows(x_shape[2 + a], size[a])], np.int64).reshape(-1, 2)
-        for a in (0, 1)
-    )
-    return rows, columns, np.outer(*(edges[:, 1] - edges[:, 0] for edges in (rows, columns))).astype(np.float32)
-
-
-def _divisor(
-    x_shape: tuple[int, ...],
-    size: tuple[int, ...],
+    image: Pair,
+    size: Pair,
     kernel: Pair,
     stride: Pair,
     padding: Pair,
     count_include_pad: bool,
     divisor_override: int | None,
-) -> np.ndarray:
-    """What each window's sum is divided by, (OH, OW): its elements, with or without the padding, or the override."""
-    if divisor_override is not None:
-        return np.full(size, divisor_override)
-    counts = []
+    dtype: np.dtype,
+) -> Windows:
+    """Those of one size. Each sum is divided by its number of elements, with or without the padding, or the override."""
+    edges, counts = [], []
     for a in (0, 1):
         margin = padding[a] if count_include_pad else 0
         start = np.arange(size[a]) * stride[a] - padding[a]
-        stop = np.minimum(start + kernel[a], x_shape[2 + a] + margin)
-        counts.append(stop - np.maximum(start, -margin))
-    return counts[0][:, None] * counts[1]
+        stop = start + kernel[a]
+        edges.append(np.stack([np.maximum(start, 0), np.minimum(stop, image[a])], axis=1))
+        counts.append(np.minimum(stop, image[a] + margin) - np.maximum(start, -margin))
+    divisor = np.outer(*counts) if divisor_override is None else np.full(size, divisor_override)
+    return Windows(*edges, divisor.astype(dtype))
+
+
+@functools.lru_cache(256)
+def _adaptive(image: Pair, size: Pair) -> Windows:
+    """Those that cut the image into `size`."""
+    edges = [
+        np.array([(w.start, w.stop) for w in adaptive_windows(image[a], size[a])], np.int64).reshape(-1, 2)
+        for a in (0, 1)
+    ]
+    return Windows(*edges, np.outer(*(e[:, 1] - e[:, 0] for e in edges)).astype(np.float32))

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from . import compiled
-from .parallel import BYTES, for_blocks, share
+from .parallel import for_blocks, pass_over, share
 
 LARGE = 2**20  # bytes: smaller arrays are NumPy's own
 LINE = 64  # bytes of a line of the cache. NumPy's arrays begin at a quarter of one: every vector lies across two
@@ -69,12 +69,12 @@ def reshape(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         return x.reshape(shape)
     if np.may_share_memory(x, x[:1].reshape(1, *shape[1:])):  # nothing is to be copied
         return x.reshape(shape)
-    y, work = empty(x.shape, x.dtype), 2 * x.nbytes / BYTES
+    y = empty(x.shape, x.dtype)
     code = compiled.load("fused_compiled") if x.dtype == np.float32 and x.ndim == 4 and x.flags.aligned else None
     if code:
-        share(code.gather, lambda i, j: (y[i:j], x[i:j]), len(x), work)
+        share(code.gather, lambda i, j: (y[i:j], x[i:j]), len(x), pass_over(x, y))
     else:
-        for_blocks(lambda i, j: np.copyto(y[i:j], x[i:j]), len(x), work, blas=False)
+        for_blocks(lambda i, j: np.copyto(y[i:j], x[i:j]), len(x), pass_over(x, y), blas=False)
     return y.reshape(shape)
 
 

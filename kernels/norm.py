@@ -26,11 +26,12 @@ from . import compiled
 from .conv import chunks
 from .half import in_float32
 from .memory import empty_like
-from .parallel import BYTES, for_blocks, share
+from .parallel import for_blocks, pass_over, share
 from .relu import SMALL
 
 Array = np.ndarray
 
+FLOAT32 = np.dtype(np.float32)
 LONG = 64  # numbers in a row that are enough for the compiled loops
 
 
@@ -44,8 +45,9 @@ def batch_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[
 
 def batch_moments(x: Array) -> tuple[Array, Array]:
     """The mean and biased variance (C,) of x (N, C, ...), in float64."""
-    origin = _last(x)[(0,) * (x.ndim - 1)].astype(np.float64) if x.size else np.zeros(x.shape[1])
-    total, squares = _run(batch_norm_sums, [_last(x)], origin, summed=True) / _count(x)
+    images = _last(x)
+    origin = images[(0,) * (x.ndim - 1)].astype(np.float64) if x.size else np.zeros(x.shape[1])
+    total, squares = _run(batch_norm_sums, [images], origin, summed=True) / _count(x)
     mean = origin + total
     # Not negative: the origin is one of the elements, so total² is at most count times the variance.
     return mean, squares - total * total
@@ -67,11 +69,12 @@ def batch_norm_grad(
     dy: Array, x: Array, w: Array | None, mean: Array, var: Array, eps: float
 ) -> tuple[Array, Array, Array]:
     """dx (N, C, ...), dw (C,), db (C,)."""
-    dx, r = empty_like(x), 1 / np.sqrt(var + eps)
-    db, along = _run(batch_norm_grad_sums, [_last(x), _last(dy)], mean, summed=True)
+    dx, r, count = empty_like(x), 1 / np.sqrt(var + eps), _count(x)
+    arrays = [_last(x), _last(dy)]
+    db, along = _run(batch_norm_grad_sums, arrays, mean, summed=True)
     dw = along * r
-    vectors = mean, db / _count(x), dw * r / _count(x), r if w is None else r * w
-    _run(batch_norm_input_grad, [_last(x), _last(dy), _last(dx)], *(v.astype(x.dtype) for v in vectors))
+    vectors = mean, db / count, dw * r / count, r if w is None else r * w
+    _run(batch_norm_input_grad, [*arrays, _last(dx)], *[v.astype(x.dtype) for v in vectors])
     return dx, dw.astype(x.dtype), db.astype(x.dtype)
 
 
@@ -119,30 +122,33 @@ def _run(step: Callable[..., None], arrays: list[Array], *others: Array | float,
 
     `summed`: the step has one more argument, to which it adds its sums (2, C); their total is returned.
     """
-    x = arrays[0]
-    C, wide = x.shape[-1], 1  # pixels taken as one row, with the vectors repeated: loops are slow with short rows
-    code = compiled.load("norm_compiled") if x.dtype == np.float32 and x.size and x.flags.c_contiguous else None
+    x, work = arrays[0], pass_over(*arrays)
+    C = x.shape[-1]
+    code = compiled.load("norm_compiled") if x.dtype == FLOAT32 and x.flags.c_contiguous and x.size else None
     if code:
-        step = getattr(code, step.__name__)
         arrays = [a if a.flags.carray else np.require(a, requirements=["C", "A", "W"]) for a in arrays]
-    if x.size and x.ndim > 2 and all(a.flags.c_contiguous for a in arrays):
-        wide = x.shape[-2] if code is None else math.gcd(x.size // C, 16) if C < LONG else 1
+    wide = 1  # pixels taken as one row, with the vectors repeated: loops are slow with short rows
+    if x.ndim > 2 and x.size and (code or all(a.flags.c_contiguous for a in arrays)):
+        wide = x.shape[-2] if code is None else 1 if C >= LONG else math.gcd(x.size // C, 16)
         arrays = [a.reshape(-1, wide * C) for a in arrays]
-        others = tuple(np.tile(v, wide) for v in others) if wide > 1 else others
-    n, row = len(arrays[0]), arrays[0][:1].size
+    if wide > 1:
+        others = tuple(np.tile(v, wide) for v in others)
 
     def arguments(start: int, stop: int) -> tuple[Any, ...]:
-        sums = [np.zeros((2, wide * C))] if summed else []
-        return *(a[start:stop] for a in arrays), *others, *sums
+        sums = [np.zeros((2, wide * C))] if summed else ()
+        return *[a[start:stop] for a in arrays], *others, *sums
 
     def run(start: int, stop: int) -> tuple[Any, ...]:
         call = arguments(start, stop)
-        for piece in chunks(0, stop - start, 2 * row):
+        for piece in chunks(0, stop - start, 2 * arrays[0][:1].size):
             step(*(a[piece] for a in call[: len(arrays)]), *call[len(arrays) :])
         return call
 
-    work = sum(a.nbytes for a in arrays) / BYTES
-    calls = share(step, arguments, n, work) if code else for_blocks(run, n, work, blas=False)
+    n = len(arrays[0])
+    if code:
+        calls = share(getattr(code, step.__name__), arguments, n, work)
+    else:
+        calls = for_blocks(run, n, work, blas=False)
     if not summed:
         return None
     total = functools.reduce(np.add, [call[-1] for call in calls])

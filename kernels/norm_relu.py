@@ -16,7 +16,7 @@ from . import compiled, norm_relu_numpy
 from .fused import RELU, RELU_POOL, Fused, empty_result, nhwc
 from .memory import empty
 from .norm import batch_moments, optional_weights
-from .parallel import BYTES, for_blocks, share
+from .parallel import for_blocks, pass_over, share
 
 Array = np.ndarray
 
@@ -64,7 +64,7 @@ def batch_norm_grad(
 def _run(name: str, arrays: list[Array], *vectors: Array, summed: bool = False) -> list[Array]:
     """The pass of that name over blocks of images: compiled, or by NumPy. Without pooling it takes (N, H, W, C) as rows
     of channels; if `summed`, it has one more argument for its sums (2, C), and those of each block are returned."""
-    code, n, work = compiled.load("norm_relu_compiled"), len(arrays[0]), sum(a.nbytes for a in arrays) / BYTES
+    code, n, work = compiled.load("norm_relu_compiled"), len(arrays[0]), pass_over(*arrays)
     C = arrays[0].shape[3]
 
     def arguments(start: int, stop: int) -> tuple[Array, ...]:

@@ -24,7 +24,9 @@ T = TypeVar("T")
 
 # What one thread does in a nanosecond, roughly, to tell work that is worth sharing from work that is not.
 PRODUCTS = 40  # multiplications and additions of a matrix product
-BYTES = 8  # read or written in a pass over memory
+BYTES = 8  # read or written in a pass over memory,
+CACHED = 32  # and in one over what lies in a cache: so few bytes as
+FEW_BYTES = 2**19  # do
 SMALL = 200_000  # nanoseconds: less is done before another thread has been woken and waited for
 
 
@@ -187,6 +189,12 @@ def set_num_threads(n: int) -> None:
     _workers = _Workers(n)
     for library in _numpy_blas():
         library.set_num_threads(n)
+
+
+def pass_over(*arrays: Any) -> float:
+    """Nanoseconds that one thread takes to go over these arrays once."""
+    nbytes = sum([a.nbytes for a in arrays])
+    return nbytes / (CACHED if nbytes <= FEW_BYTES else BYTES)
 
 
 def for_blocks(run: Callable[[int, int], T], n: int, nanoseconds: float = SMALL, blas: bool = True) -> list[T]:

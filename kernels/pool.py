@@ -9,6 +9,7 @@ are gathered: each element of dx adds up its windows in a fixed order, so that e
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,7 +19,7 @@ from .conv import Pair, chunks, empty_nhwc
 from .conv_taps import span
 from .fused import nhwc
 from .half import in_float32
-from .parallel import BYTES, for_blocks, share
+from .parallel import for_blocks, pass_over, share
 from .relu import masked
 
 
@@ -42,10 +43,9 @@ def max_pool2d(
     OH, OW = pool_shape(x.shape, kernel, stride, padding, dilation, ceil_mode)
     y = empty_nhwc((N, C, OH, OW), x.dtype)
     index = empty_nhwc((N, C, OH, OW), np.dtype(np.int32))
-    rows = _first_inside(H, OH, stride[0], padding[0], dilation[0])
-    columns = _first_inside(W, OW, stride[1], padding[1], dilation[1])
-    first, lowest = rows[:, None] * W + columns, -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-    code, work = compiled.load("pool_compiled"), (x.nbytes + y.nbytes + index.nbytes) / BYTES
+    first = _first_inside((H, W), (OH, OW), stride, padding, dilation)
+    lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    code, work = compiled.load("pool_compiled"), pass_over(x, y, index)
     if code and x.dtype == np.float32:
         arrays, window = [nhwc(a) for a in (x, y, index)], (*kernel, *stride, *padding, *dilation)
         share(code.max_pool, lambda start, stop: (*(a[start:stop] for a in arrays), first, window), N, work)
@@ -73,7 +73,7 @@ def max_pool2d_input_grad(
     """dx (N, C, H, W): each dy (N, C, OH, OW) at its index; the adjoint of max_pool2d_at."""
     dx = empty_nhwc(x_shape, dy.dtype)
     size = dy.shape[2:]
-    code, work = compiled.load("pool_compiled"), (dy.nbytes + index.nbytes + dx.nbytes) / BYTES
+    code, work = compiled.load("pool_compiled"), pass_over(dy, index, dx)
     if code and dy.dtype == np.float32:
         arrays = [nhwc(a) for a in (dy, index.astype(np.int32, copy=False), dx)]
         window = (*kernel, *stride, *padding, *dilation)
@@ -138,10 +138,14 @@ def pool_shape(
     return OH, OW
 
 
-def _first_inside(size: int, n: int, stride: int, padding: int, dilation: int) -> np.ndarray:
-    """Where each of n windows first meets the image (int32)."""
-    start = np.arange(n, dtype=np.int32) * stride - padding
-    return np.minimum(np.where(start < 0, start % dilation, start), size - 1).astype(np.int32)
+@functools.lru_cache(256)
+def _first_inside(image: Pair, size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> np.ndarray:
+    """The index of the first element that each window has inside the image, (OH, OW), int32. Not to be written to."""
+    places = []
+    for a in (0, 1):
+        start = np.arange(size[a], dtype=np.int32) * stride[a] - padding[a]
+        places.append(np.minimum(np.where(start < 0, start % dilation[a], start), image[a] - 1).astype(np.int32))
+    return places[0][:, None] * image[1] + places[1]
 
 
 def window_elements(

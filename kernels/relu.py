@@ -14,7 +14,7 @@ import numpy as np
 
 from . import compiled
 from .memory import empty_like
-from .parallel import BYTES, for_blocks, share
+from .parallel import for_blocks, pass_over, share
 
 Array = np.ndarray
 
@@ -57,7 +57,7 @@ def relu_grad(dy: Array, y: Array) -> Array:
 
 def _share(step: Callable[..., None], *runs: Array) -> None:
     """The step, or its compiled twin, on blocks of the runs."""
-    n, work = runs[0].size, sum(run.nbytes for run in runs) / BYTES
+    n, work = runs[0].size, pass_over(*runs)
     code = compiled.load("relu_compiled") if all(run.dtype == np.float32 for run in runs) else None
     if code:
         share(getattr(code, step.__name__), lambda start, stop: tuple(run[start:stop] for run in runs), n, work)
