@@ -140,7 +140,7 @@ def _windows(
     divisor_override: int | None,
     dtype: np.dtype,
 ) -> Windows:
-    """Those of one size. Each sum is divided by its number of elements, with or without the padding, or the override."""
+    """Those of one size. A sum is divided by its number of elements, with or without the padding, or the override."""
     edges, counts = [], []
     for a in (0, 1):
         margin = padding[a] if count_include_pad else 0
@@ -149,7 +149,7 @@ def _windows(
         edges.append(np.stack([np.maximum(start, 0), np.minimum(stop, image[a])], axis=1))
         counts.append(np.minimum(stop, image[a] + margin) - np.maximum(start, -margin))
     divisor = np.outer(*counts) if divisor_override is None else np.full(size, divisor_override)
-    return Windows(*edges, divisor.astype(dtype))
+    return Windows(edges[0], edges[1], divisor.astype(dtype))
 
 
 @functools.lru_cache(256)
@@ -159,4 +159,4 @@ def _adaptive(image: Pair, size: Pair) -> Windows:
         np.array([(w.start, w.stop) for w in adaptive_windows(image[a], size[a])], np.int64).reshape(-1, 2)
         for a in (0, 1)
     ]
-    return Windows(*edges, np.outer(*(e[:, 1] - e[:, 0] for e in edges)).astype(np.float32))
+    return Windows(edges[0], edges[1], np.outer(*(e[:, 1] - e[:, 0] for e in edges)).astype(np.float32))

@@ -17,26 +17,25 @@ from .parallel import for_blocks, pass_over, share
 LARGE = 2**20  # bytes: smaller arrays are NumPy's own
 LINE = 64  # bytes of a line of the cache. NumPy's arrays begin at a quarter of one: every vector lies across two
 
-_waiting: dict[int, np.ndarray] = {}  # raw bytes by their id, those used last at the end
+_waiting: dict[int, Raw] = {}  # by their id, those used last at the end
 
 
-class Loan:
-    """Memory that comes back when the last array that shows it is gone."""
+class Raw(np.ndarray):
+    """Bytes to lend: a class of its own, or NumPy would take them, and not the loan, for an array's base."""
+
+
+class Loan(np.ndarray):
+    """Bytes that come back when the last array that shows them is gone."""
 
     kept = 2**29  # bytes that wait at most
 
-    def __init__(self, raw: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: np.dtype):
-        self.raw = raw
-        address = raw.__array_interface__["data"]
-        self.__array_interface__ = {
-            "version": 3, "data": address, "shape": shape, "strides": strides, "typestr": dtype.str,
-        }  # fmt: skip
-
-    def __del__(self, waiting: dict[int, np.ndarray] = _waiting) -> None:  # bound here: at exit there are no globals
-        waiting[id(self.raw)] = self.raw
-        arrays = list(waiting.items())
-        held = sum(raw.nbytes for _, raw in arrays)
-        for key, raw in arrays:
+    def __del__(self, waiting: dict[int, Raw] = _waiting) -> None:  # bound here: at exit there are no globals
+        raw = self.base
+        if not isinstance(raw, Raw):  # a part of a loan
+            return
+        waiting[id(raw)] = raw
+        held = sum([raw.nbytes for raw in list(waiting.values())])
+        for key, raw in list(waiting.items()) if held > self.kept else ():
             if held > self.kept:
                 waiting.pop(key, None)
                 held -= raw.nbytes
@@ -46,20 +45,15 @@ def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
     """An uninitialised C-contiguous array; if it is large, a view of memory that is used again."""
     dtype = np.dtype(dtype)
     nbytes = math.prod(shape) * dtype.itemsize
-    if nbytes < LARGE:
-        return np.empty(shape, dtype)
-    return np.asarray(Loan(_take(nbytes), shape, None, dtype))
+    return np.empty(shape, dtype) if nbytes < LARGE else np.ndarray(shape, dtype, _lend(nbytes))
 
 
 def empty_like(x: np.ndarray) -> np.ndarray:
     """An uninitialised array of the shape and dtype of x, its axes in the same order in memory."""
     if x.nbytes < LARGE:
         return np.empty_like(x)
-    strides, step = [0] * x.ndim, x.itemsize
-    for axis in sorted(range(x.ndim), key=lambda axis: (abs(x.strides[axis]), -axis)):
-        strides[axis] = step
-        step *= x.shape[axis]
-    return np.asarray(Loan(_take(x.nbytes), x.shape, tuple(strides), x.dtype))
+    strides = [n * x.itemsize for n in np.empty_like(x, np.uint8).strides]
+    return np.ndarray(x.shape, x.dtype, _lend(x.nbytes), 0, strides)
 
 
 def reshape(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -78,11 +72,12 @@ def reshape(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return y.reshape(shape)
 
 
-def _take(nbytes: int) -> np.ndarray:
-    """Raw memory of at least `nbytes`, and not a quarter more: what was used last, or new."""
+def _lend(nbytes: int) -> Loan:
+    """At least `nbytes`, and not a quarter more: what was used last, or new."""
     for key, raw in reversed(list(_waiting.items())):
         if nbytes <= raw.nbytes <= nbytes * 5 // 4 and _waiting.pop(key, None) is not None:  # no other thread took it
-            return raw
-    raw = np.empty(nbytes + LINE, np.uint8)
-    start = -raw.ctypes.data % LINE
-    return raw[start : start + nbytes]
+            break
+    else:
+        memory = np.empty(nbytes + LINE, np.uint8)
+        raw = memory[-memory.ctypes.data % LINE :][:nbytes].view(Raw)
+    return raw.view(Loan)

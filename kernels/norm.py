@@ -144,11 +144,8 @@ def _run(step: Callable[..., None], arrays: list[Array], *others: Array | float,
             step(*(a[piece] for a in call[: len(arrays)]), *call[len(arrays) :])
         return call
 
-    n = len(arrays[0])
-    if code:
-        calls = share(getattr(code, step.__name__), arguments, n, work)
-    else:
-        calls = for_blocks(run, n, work, blas=False)
+    n, compiled_step = len(arrays[0]), getattr(code, step.__name__, None)
+    calls = share(compiled_step, arguments, n, work) if code else for_blocks(run, n, work, blas=False)
     if not summed:
         return None
     total = functools.reduce(np.add, [call[-1] for call in calls])

@@ -2,8 +2,7 @@
 
     y = max(x, 0);  dx = dy where y > 0, else 0
 
-What is done to arrays that are one run of memory stands at the end, and for float32 in `relu_compiled.py`, under the same
-names.
+What is done to runs of memory stands at the end, and for float32 in `relu_compiled.py`, under the same names.
 """
 
 from __future__ import annotations

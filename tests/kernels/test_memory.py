@@ -45,6 +45,14 @@ def test_memory_is_used_again_when_the_last_view_is_gone(dtype):
     assert not np.shares_memory(y, z)
 
 
+def test_a_part_of_what_is_lent_gives_nothing_back():
+    x = memory.empty(LARGE, np.float32)
+    part = x.base[:4]
+    del part
+    assert not memory._waiting
+    x[...] = 1  # it is still ours
+
+
 def test_memory_begins_where_a_line_of_the_cache_does():
     arrays = [memory.empty((memory.LARGE + i,), np.uint8) for i in range(3)]
     assert [address(x) % memory.LINE for x in arrays] == [0, 0, 0]

@@ -148,7 +148,7 @@ def _others_see(array: Any) -> bool:
     """
     if 0 in array.strides:  # expanded
         return True
-    while getattr(array, "base", None) is not None:
+    while getattr(array, "base", None) is not None and not isinstance(array, Loan):
         if _holders(array) > _ALONE or not isinstance(array.base, type(array) | Loan):
             return True
         array = array.base

@@ -146,13 +146,13 @@ def _move_statistics(
     """Move the running ones towards the mean and the unbiased variance of the batch x."""
     count = x.array.size // max(x.shape[1], 1)
     if count:
-        _move(running_mean, m, momentum)
-        _move(running_var, v * (count / max(count - 1, 1)), momentum)
+        _move(running_mean, m, 1.0, momentum)
+        _move(running_var, v, count / max(count - 1, 1), momentum)
 
 
-def _move(running: Variable | None, towards: Any, momentum: float) -> None:
+def _move(running: Variable | None, found: Any, factor: float, momentum: float) -> None:
     if running is not None:
-        running.array[...] += momentum * (towards - running.array)
+        running.array[...] += momentum * (found * factor - running.array)
         running.version[0] += 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from ... import ops
@@ -28,7 +29,7 @@ def max_pool2d(
     """
     x = as_images(input)
     spacing = pair(dilation, "dilation", 1)
-    kernel, steps, margin = _windows(input, x, kernel_size, stride, padding, spacing)
+    kernel, steps, margin = _windows(input, kernel_size, stride, padding, spacing)
     if not return_indices:
         return like_input(ops.max_pool2d(x, kernel, steps, margin, spacing, ceil_mode), input)
     y, index = ops.max_pool2d_with_indices(x, kernel, steps, margin, spacing, ceil_mode)
@@ -51,7 +52,7 @@ def avg_pool2d(
     x = as_images(input)
     if divisor_override == 0:
         raise RuntimeError("divisor_override must not be 0")
-    kernel, steps, margin = _windows(input, x, kernel_size, stride, padding, (1, 1))
+    kernel, steps, margin = _windows(input, kernel_size, stride, padding, (1, 1))
     y = ops.avg_pool2d(x, kernel, steps, margin, ceil_mode, count_include_pad, divisor_override)
     return like_input(y, input)
 
@@ -103,20 +104,26 @@ def max_unpool2d(
     return like_input(ops.max_unpool2d(x, index, size), input)
 
 
-def _windows(
-    input: Tensor, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Pair
-) -> tuple[Pair, Pair, Pair]:
+def _windows(input: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Pair) -> tuple[Pair, Pair, Pair]:
     """Kernel, stride and padding as pairs, if they fit the image."""
+    given = (tuple(v) if isinstance(v, list) else v for v in (kernel_size, stride, padding))
+    return _checked_windows(input.array.shape, *given, dilation)
+
+
+@functools.lru_cache(256, typed=True)
+def _checked_windows(
+    shape: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any, dilation: Pair
+) -> tuple[Pair, Pair, Pair]:
     kernel = pair(kernel_size, "kernel_size", 1)
     steps = kernel if stride is None or stride == () else pair(stride, "stride", 1)
     margin = pair(padding, "padding")
     if margin[0] > kernel[0] // 2 or margin[1] > kernel[1] // 2:
         raise RuntimeError(f"padding must be at most half of kernel_size, got padding {margin}, kernel_size {kernel}")
-    padded = x.shape[2] + 2 * margin[0], x.shape[3] + 2 * margin[1]
+    padded = shape[-2] + 2 * margin[0], shape[-1] + 2 * margin[1]
     reach = dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1
     if reach[0] > padded[0] or reach[1] > padded[1]:
         raise RuntimeError(
-            f"the window covers {reach} pixels but the padded input has only {padded} (input {tuple(input.shape)}); "
+            f"the window covers {reach} pixels but the padded input has only {padded} (input {shape}); "
             "use larger images or fewer pooling layers"
         )
     return kernel, steps, margin
