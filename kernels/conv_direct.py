@@ -8,6 +8,7 @@ back through it while it is copied to where the product reads it.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from .bands import Band, cut, for_bands
 from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, Gradient, empty_result, in_blocks, nhwc, offsets, step_of
 from .fused import usable as compiled_usable
 from .kept import FEW, kept
-from .memory import empty
+from .memory import empty, empty_like
 from .parallel import PRODUCTS, pieces, share
 
 __all__ = [
@@ -199,16 +200,17 @@ def conv2d_weight_grad(
 ) -> np.ndarray:  # fmt: skip
     """dw (O, C/G, KH, KW) from x and dy, the gradient at the fused step's result, else at the convolution's."""
     size = dy.shape[2:] if fused is None else fused.conv_shape[2:]
+    no_w = np.zeros((w_shape[0], *w_shape[2:], w_shape[1]), np.float32).transpose(0, 3, 1, 2)
     if winograd.suits(w_shape, stride, padding, dilation, groups) and winograd.fits(x.shape, size, padding):
-        return winograd.conv2d_gradients(dy, x, np.zeros(w_shape, np.float32), padding, fused, (False, True))[1]
-    return _weight_and_bias_grad(dy, x, w_shape, stride, padding, dilation, groups, fused)[0]
+        return winograd.conv2d_gradients(dy, x, no_w, padding, fused, (False, True))[1]
+    return _weight_and_bias_grad(dy, x, no_w, stride, padding, dilation, groups, fused)[0]
 
 
 def conv2d_gradients(
     dy: np.ndarray, x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
     fused: Fused | None, wanted: tuple[bool, bool],
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:  # fmt: skip
-    """dx, dw and db from dy, the gradient at the fused step's result, else at the convolution's.
+    """dx, dw (in memory as w) and db from dy, the gradient at the fused step's result, else at the convolution's.
 
     `wanted` says whether dx is, and whether dw or db are.
     """
@@ -218,38 +220,43 @@ def conv2d_gradients(
         return winograd.conv2d_gradients(dy, x, w, padding, fused, wanted)
     dy = nhwc(dy).transpose(0, 3, 1, 2)
     dx = conv2d_input_grad(dy, w, x.shape, *geometry, fused) if want_dx else None
-    return (dx, *(_weight_and_bias_grad(dy, x, w.shape, *geometry, fused) if want_dw else (None, None)))
+    return (dx, *(_weight_and_bias_grad(dy, x, w, *geometry, fused) if want_dw else (None, None)))
 
 
 def _weight_and_bias_grad(
-    dy: np.ndarray, x: np.ndarray, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int,
+    dy: np.ndarray, x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, dilation: Pair, groups: int,
     fused: Fused | None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     code, tile = compiled.load("conv_compiled"), compiled.load("tile")
     N, _, H, W = x.shape
-    O, C, KH, KW = w_shape
+    O, C, KH, KW = w.shape
     OG, (OH, OW) = O // groups, dy.shape[2:] if fused is None else fused.conv_shape[2:]
     frame = (H + 2 * padding[0], W + 2 * padding[1], *padding)
     row = frame[1] * C
     patch = offsets((KH, dilation[0] * row), (KW, dilation[1] * C), (C, 1), multiple=tile.MR)
     lines = offsets((OH, stride[0] * row))
     blocks = -(-OG // tile.COLUMNS)
+    dw, db = empty_like(w), np.empty(O, np.float32)
 
-    def group(g: int) -> tuple[Any, Any]:
+    def group(g: int) -> None:
         gradient, xg = step_of(dy, fused, slice(g * OG, (g + 1) * OG)), nhwc(x[:, g * C : (g + 1) * C])
 
         def images(start: int, stop: int) -> tuple[Any, ...]:
             part, table = gradient.of(start, stop), (patch, stride[1] * C, lines, OW)
-            dw = np.zeros((blocks, len(patch), tile.COLUMNS), np.float32)
-            db = np.zeros((2, blocks * tile.COLUMNS), np.float32)
-            return xg[start:stop], frame, *part, *table, dw, db
+            sums = np.zeros((blocks, len(patch), tile.COLUMNS), np.float32)
+            return xg[start:stop], frame, *part, *table, sums, np.zeros((2, blocks * tile.COLUMNS), np.float32)
 
         calls = share(code.weight_grad, images, N, N * OH * OW * OG * C * KH * KW / PRODUCTS)
-        return sum(call[SUMS] for call in calls), sum(call[SUMS + 1] for call in calls)
+        sums, (bias, _) = (functools.reduce(np.add, [call[i] for call in calls]) for i in (SUMS, SUMS + 1))
+        db[g * OG : (g + 1) * OG] = bias[:OG]
+        for block in range(blocks):
+            part = dw[g * OG : (g + 1) * OG][block * tile.COLUMNS : (block + 1) * tile.COLUMNS]
+            columns = sums[block, : KH * KW * C, : len(part)]
+            part[...] = columns.reshape(KH, KW, C, -1).transpose(3, 2, 0, 1)
 
-    dw, db = (np.stack(parts) for parts in zip(*map(group, range(groups)), strict=True))
-    dw = dw.transpose(0, 1, 3, 2).reshape(groups, -1, len(patch))[:, :OG, : KH * KW * C]  # (G, O/G, KH KW C)
-    return np.ascontiguousarray(dw.reshape(O, KH, KW, C)).transpose(0, 3, 1, 2), db[:, 0, :OG].ravel()
+    for g in range(groups):
+        group(g)
+    return dw, db
 
 
 def flat_index(pooled: Fused) -> np.ndarray:

@@ -20,11 +20,13 @@ from typing import Any
 import numpy as np
 
 from . import compiled
+from .fused import FLOAT32
 from .parallel import BYTES, for_blocks, share
 from .relu import SMALL, flat
 
 Array = np.ndarray
 Arrays = Sequence[np.ndarray]
+FLOAT16 = np.dtype(np.float16)
 BLOCK = 65536  # elements: 256 KB in float32, so that the four or five blocks of a step fit in the L2 cache
 
 
@@ -34,14 +36,16 @@ def _update(step: Callable[..., None], lists: Sequence[Arrays], numbers: Sequenc
     State that a step has no use for is given as the gradients once more.
     """
     code = compiled.load("optim_compiled")
+    exact: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # those of `numbers` in float32
     jobs: list[tuple[list[Array], tuple[Any, ...]]] = []  # what is left to NumPy
     copies: list[tuple[Array, Array]] = []
     for *arrays, values in zip(*lists, numbers, strict=True):
         runs, copied = _runs(arrays)
         copies += copied
-        if code and all(a.dtype == np.float32 for a in runs):
-            exact = tuple(np.float32(value) if isinstance(value, float) else value for value in values)
-            _share(getattr(code, step.__name__), runs, exact)
+        if code and runs[0].dtype == FLOAT32:
+            if values not in exact:
+                exact[values] = tuple(np.float32(v) if isinstance(v, float) else v for v in values)
+            _share(getattr(code, step.__name__), runs, exact[values])
         else:
             jobs.append((runs, values))
 
@@ -65,7 +69,7 @@ def _update(step: Callable[..., None], lists: Sequence[Arrays], numbers: Sequenc
 
 def _share(step: Any, runs: list[Array], values: tuple[Any, ...]) -> None:
     """The compiled step for one parameter."""
-    work = sum(a.nbytes for a in runs) / (2 * BYTES)  # small ones lie in the cache
+    work = len(runs) * runs[0].nbytes / (2 * BYTES)  # small ones lie in the cache
     share(step, lambda start, stop: (*(a[start:stop] for a in runs), *values), runs[0].size, work)
 
 
@@ -75,10 +79,12 @@ def _runs(arrays: list[Array]) -> tuple[list[Array], list[tuple[Array, Array]]]:
     Copied is what does not lie as p does, all, if p is no run of memory, and what is float16: it becomes float32.
     """
     g, p = arrays[:2]
+    if p.dtype != FLOAT16 and all(a.flags.carray for a in arrays):  # contiguous, aligned and writeable
+        return [a.reshape(-1) for a in arrays], []
     like = p if flat(p) is not None else np.empty(p.shape, p.dtype)
     runs, copies = [], []
     for a in arrays:
-        half = a.dtype == np.float16
+        half = a.dtype == FLOAT16
         if half or a.strides != like.strides or not a.flags.writeable:  # compiled code wants to be allowed to write
             copy = np.empty_like(like, np.float32 if half else a.dtype)
             copy[...] = a

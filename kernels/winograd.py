@@ -16,7 +16,7 @@ from .bands import Band, cut, for_bands
 from .fused import NO_CHOICE, NONE, RELU_POOL, Fused, empty_result, nhwc, offsets, step_of
 from .kept import FEW, kept
 from .matmul import matmul
-from .memory import empty
+from .memory import empty, empty_like
 from .parallel import PRODUCTS, pieces, share
 from .winograd_numpy import GG
 
@@ -80,8 +80,8 @@ def conv2d_input_grad(
 def conv2d_gradients(
     dy: np.ndarray, x: np.ndarray, w: np.ndarray, padding: Pair, fused: Fused | None, wanted: tuple[bool, bool]
 ) -> tuple[Any, Any, Any]:
-    """dx (N, C, H, W), and dw (O, C, 3, 3) and db (O,), in one pass over dy. `wanted` says which of dx and dw are: the
-    others are None."""
+    """dx (N, C, H, W), and dw (O, C, 3, 3), in memory as w, and db (O,), in one pass over dy. `wanted` says which of dx
+    and dw are: the others are None."""
     want_dx, want_dw = wanted
     code, tile = compiled.load("winograd_compiled"), compiled.load("tile")
     if code is None:
@@ -105,10 +105,9 @@ def conv2d_gradients(
     dx_or_none = dx.transpose(0, 3, 1, 2) if want_dx else None
     if not want_dw:
         return dx_or_none, None, None
-    du: Any = sum(call[SUMS] for call in calls)
-    db: Any = sum(call[SUMS + 1] for call in calls)
-    dw = matmul(GG.T, du[:, :C, :O].reshape(16, -1)).reshape(3, 3, C, O)
-    dw = np.ascontiguousarray(dw.transpose(3, 0, 1, 2)).transpose(0, 3, 1, 2)
+    du, db = (functools.reduce(np.add, [call[i] for call in calls]) for i in (SUMS, SUMS + 1))
+    dw = empty_like(w)
+    dw[...] = matmul(GG.T, du[:, :C, :O].reshape(16, -1)).reshape(3, 3, C, O).transpose(3, 2, 0, 1)
     return dx_or_none, dw, db[0, :O]
 
 

@@ -29,7 +29,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from .fused import NONE, RELU, RELU_POOL, Fused, empty_result
 from .matmul import matmul
-from .memory import empty
+from .memory import empty, empty_like
 from .parallel import for_blocks
 from .relu import masked
 
@@ -83,7 +83,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, padding: Pair, st
 def conv2d_gradients(
     dy: np.ndarray, x: np.ndarray, w: np.ndarray, padding: Pair, fused: Fused | None, wanted: tuple[bool, bool]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """dx (N, C, H, W), and dw (O, C, 3, 3) and db (O,), from the gradient at the fused step's result.
+    """dx (N, C, H, W), and dw (O, C, 3, 3), in memory as w, and db (O,), from the gradient at the fused step's result.
 
     `wanted` says which of dx and dw are wanted; the other is empty or zero.
     """
@@ -115,8 +115,9 @@ def conv2d_gradients(
     parts = for_blocks(run, N)
     du: Any = sum(du for du, _ in parts)
     db: Any = sum(db for _, db in parts)
-    dw = matmul(GG.T, du.reshape(16, -1)).reshape(3, 3, C, O)
-    return dx.transpose(0, 3, 1, 2), np.ascontiguousarray(dw.transpose(3, 0, 1, 2)).transpose(0, 3, 1, 2), db
+    dw = empty_like(w)
+    dw[...] = matmul(GG.T, du.reshape(16, -1)).reshape(3, 3, C, O).transpose(3, 2, 0, 1)
+    return dx.transpose(0, 3, 1, 2), dw, db
 
 
 def _grid(size: tuple[int, ...], step: int) -> Pair:

@@ -115,7 +115,7 @@ def test_conv2d_and_gradients_agree_with_pytorch(geometry, dtype, path, threads)
     assert_close(kernels.conv2d_input_grad(dy, w, x.shape, *args), dx, w[:, 0].size)
     got = kernels.conv2d_weight_grad(dy, x, w.shape, *args)
     assert_close(got, dw, dy[:, 0].size)
-    assert got.transpose(0, 2, 3, 1).flags.c_contiguous  # as the weights of nn.Conv2d, so that optimizers copy nothing
+    assert got.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -284,9 +284,11 @@ def test_fused_steps_agree_with_the_separate_ones(geometry, pool, threads):
         dx = conv_direct.conv2d_input_grad(dy, w, x.shape, *args, fused)
         assert_close(dx, tx.grad.numpy(), w[:, 0].size)
         assert_close(conv_direct.conv2d_weight_grad(dy, x, w.shape, *args, fused), tw.grad.numpy(), dy[:, 0].size)
+        lies = layout(w)
         for want_dx in (True, False):
-            dx, dw, db = conv_direct.conv2d_gradients(dy, x, w, *args, fused, (want_dx, True))
+            dx, dw, db = conv_direct.conv2d_gradients(dy, x, lies, *args, fused, (want_dx, True))
             assert (dx is not None) == want_dx
+            assert dw.strides == np.empty_like(lies).strides  # so that optimizers copy nothing
             if want_dx:
                 assert_close(dx, tx.grad.numpy(), w[:, 0].size)
             assert_close(dw, tw.grad.numpy(), dy[:, 0].size)
