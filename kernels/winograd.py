@@ -15,10 +15,8 @@ from . import compiled, winograd_numpy
 from .bands import Band, cut, for_bands
 from .fused import NO_CHOICE, NONE, RELU_POOL, Fused, empty_result, nhwc, offsets, step_of
 from .kept import FEW, kept
-from .matmul import matmul
 from .memory import empty, empty_like
-from .parallel import PRODUCTS, pieces, share
-from .winograd_numpy import GG
+from .parallel import PRODUCTS, pass_over, pieces, share
 
 Pair = tuple[int, int]
 
@@ -106,8 +104,9 @@ def conv2d_gradients(
     if not want_dw:
         return dx_or_none, None, None
     du, db = (functools.reduce(np.add, [call[i] for call in calls]) for i in (SUMS, SUMS + 1))
+    dg = _of_each_kernel(code.kernels_grad, du, np.empty((9, *du.shape[1:]), np.float32))
     dw = empty_like(w)
-    dw[...] = matmul(GG.T, du[:, :C, :O].reshape(16, -1)).reshape(3, 3, C, O).transpose(3, 2, 0, 1)
+    dw[...] = dg[:, :C, :O].reshape(3, 3, C, O).transpose(3, 2, 0, 1)
     return dx_or_none, dw, db[0, :O]
 
 
@@ -118,7 +117,14 @@ def _kernels(w: np.ndarray, columns: int) -> np.ndarray:
     for i in range(g.shape[1]):
         part = w[..., i * columns : (i + 1) * columns]
         g[:, i, :, : part.shape[3]] = part.reshape(9, K, -1)
-    return matmul(GG, g.reshape(9, -1)).reshape(16, *g.shape[1:])
+    return _of_each_kernel(compiled.load("winograd_compiled").kernels, g, np.empty((16, *g.shape[1:]), np.float32))
+
+
+def _of_each_kernel(function: Any, of: np.ndarray, to: np.ndarray) -> np.ndarray:
+    """`to`, with what the compiled function makes `of` 3x3 or 4x4 numbers, the first axis, of each kernel."""
+    code, tables = compiled.load("winograd_compiled"), (of.reshape(len(of), -1), to.reshape(len(to), -1))
+    share(function, lambda i, j: (*tables, i, j), to[0].size // code.LANES, pass_over(of, to))
+    return to
 
 
 @functools.lru_cache(256)

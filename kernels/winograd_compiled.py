@@ -26,17 +26,19 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from llvmlite.ir import Constant
 from numba import float32, int64, njit, types, void
 from numba.extending import intrinsic
 
 from .fused_compiled import add_pixels, choices, clear, copy, fill, finish, four, images, options, product, table
 from .room import give_back, image_at, take
 from .team_compiled import handed_over
-from .tile import COLUMNS, LANES, LOW_MR, MR, Float, at, load, low_tile, store
+from .tile import COLUMNS, LANES, LOW_MR, MR, Float, Vector, at, load, low_tile, store
 
 BLOCK = 4 * MR  # tiles that are transformed together
 ONE_ONE = 5  # element (1, 1) of 4x4: Aᵀ (element) A has it in all four pixels, so that a bias goes there
 EVERY_PIXEL = (0, 1, 0, 1)
+HALF = Constant(Vector, [0.5] * LANES)
 
 
 def _transform(along: Callable[..., list[Any]], size: int, add: bool = False) -> Any:  # pragma: no cover
@@ -86,10 +88,42 @@ def _a(ir: Any, a: Any, b: Any) -> list[Any]:  # pragma: no cover
     return [a, ir.fadd(a, b), ir.fsub(a, b), ir.fsub(ir.fsub(b, b), b)]
 
 
+def _g(ir: Any, a: Any, b: Any, c: Any) -> list[Any]:  # pragma: no cover
+    outer, inner = ir.fmul(ir.fadd(a, c), HALF), ir.fmul(b, HALF)
+    return [a, ir.fadd(outer, inner), ir.fsub(outer, inner), c]
+
+
+def _g_transposed(ir: Any, a: Any, b: Any, c: Any, d: Any) -> list[Any]:  # pragma: no cover
+    both = ir.fmul(ir.fadd(b, c), HALF)
+    return [ir.fadd(a, both), ir.fmul(ir.fsub(b, c), HALF), ir.fadd(both, d)]
+
+
+kernel_transform = _transform(_g, 3)  # G g Gᵀ
+kernel_adjoint = _transform(_g_transposed, 4)  # Gᵀ du G
 input_transform = _transform(_b_transposed, 4)  # Bᵀ d B
 output_transform = _transform(_a_transposed, 4)  # Aᵀ m A
 gradient_transform = _transform(_a, 2)  # A dy Aᵀ
 adjoint_transform = _transform(_b, 4, add=True)  # + B m Bᵀ
+
+
+@njit(void(int64, float32[:, ::1], float32[:, ::1], int64, int64), **options)
+def kernels(slot: int, g: np.ndarray, u: np.ndarray, first: int, last: int) -> None:  # pragma: no cover
+    """u (16, K) = G g Gᵀ of kernels that lie side by side, g (9, K): of LANES at once, from first to last."""
+    if handed_over(slot):
+        return
+    g_at, u_at, K = g.ctypes.data, u.ctypes.data, g.shape[1]
+    for k in range(first * LANES, last * LANES, LANES):
+        kernel_transform(g_at + 4 * k, 3 * K, K, u_at + 4 * k, 4 * K, K)
+
+
+@njit(void(int64, float32[:, ::1], float32[:, ::1], int64, int64), **options)
+def kernels_grad(slot: int, du: np.ndarray, dg: np.ndarray, first: int, last: int) -> None:  # pragma: no cover
+    """dg (9, K) = Gᵀ du G, the adjoint of `kernels`."""
+    if handed_over(slot):
+        return
+    du_at, dg_at, K = du.ctypes.data, dg.ctypes.data, du.shape[1]
+    for k in range(first * LANES, last * LANES, LANES):
+        kernel_adjoint(du_at + 4 * k, 4 * K, K, dg_at + 4 * k, 3 * K, K)
 
 
 @njit(
