@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from . import conv_direct, conv_taps, memory
+from . import conv_direct, conv_few, conv_taps, memory
 from .conv_taps import out_size
 from .half import in_float32
-from .matmul import FEW, matmul
+from .matmul import matmul
 from .parallel import for_blocks
 
 Pair = tuple[int, int]
@@ -102,8 +102,10 @@ def conv2d(
     N = x.shape[0]
     O, CG, KH, KW = w.shape
     OH, OW = _out_sizes(x, (KH, KW), stride, padding, dilation)
+    if conv_few.usable(x, w, stride, padding, dilation, groups):
+        return conv_few.conv2d(x, w, None, b, False, stride, padding, dilation)
     if conv_taps.suits(x.shape, w.shape, stride, padding, dilation, groups):
-        few = N * OH * OW <= FEW
+        few = N * OH * OW <= conv_few.PIXELS
         return (_one_product if few else conv_taps.conv2d)(x, w, b, stride, padding, dilation)
     if conv_direct.usable(x, w, w.shape, stride, padding, dilation, groups):
         return conv_direct.conv2d(x, w, b, stride, padding, dilation, groups).y

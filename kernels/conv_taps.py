@@ -60,7 +60,7 @@ def conv2d(
             part = y[:, *to, start:stop]
             part += (_rows(x[:, *at]) @ matrices[:, *tap].T).reshape(part.shape)
 
-    for_blocks(channels, O, _work(y, w))
+    for_blocks(channels, O, work(y, w))
     return y.transpose(0, 3, 1, 2)
 
 
@@ -79,7 +79,7 @@ def conv2d_input_grad(
             part = dx[:, *to, start:stop]
             part += (_rows(dy[:, *at]) @ matrices[:, *tap]).reshape(part.shape)
 
-    for_blocks(channels, C, _work(dy, w))
+    for_blocks(channels, C, work(dy, w))
     return dx.transpose(0, 3, 1, 2)
 
 
@@ -95,11 +95,11 @@ def conv2d_weight_grad(
         for tap, to, at in _taps(w_shape, dy.shape[1:3], x.shape[1:3], stride, padding, dilation):
             np.matmul(_rows(dy[:, *to, start:stop]).T, _rows(x[:, *at]), out=dw[start:stop, *tap])
 
-    for_blocks(channels, O, _work(dy, dw))
+    for_blocks(channels, O, work(dy, dw))
     return dw.transpose(0, 3, 1, 2)
 
 
-def _work(y: np.ndarray, w: np.ndarray) -> float:
+def work(y: np.ndarray, w: np.ndarray) -> float:
     """Nanoseconds of one thread, for y (N, OH, OW, O)."""
     return y.size // len(w) * w.size / PRODUCTS + w.nbytes / BYTES
 

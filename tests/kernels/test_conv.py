@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from tinygrad_mnist.kernels import compiled, conv, conv_direct, conv_taps, fused, parallel, winograd
+from tinygrad_mnist.kernels import compiled, conv, conv_direct, conv_few, conv_taps, fused, parallel, winograd
 
 from tinygrad_mnist import kernels
 
@@ -50,7 +50,7 @@ def path(request, monkeypatch):
     if request.param == "taps":
         monkeypatch.setattr(conv_taps, "WEIGHTS", 1e-9)
         monkeypatch.setattr(conv_taps, "FEWEST", 0)
-        monkeypatch.setattr(conv, "FEW", 0)
+        monkeypatch.setattr(conv_few, "PIXELS", 0)
     yield request.param
     compiled.use_compiled(before)
 
@@ -246,21 +246,30 @@ def test_nan_and_inf_reach_only_the_pixels_that_see_them(path):
     np.testing.assert_array_equal(np.isnan(y), seen)
 
 
-def test_many_weights_and_few_pixels_go_by_one_product_and_taps(monkeypatch):
+def test_where_many_weights_and_few_pixels_go(monkeypatch):
     """As NumPy's patches compute them, with weights that lie row-major and channels-last."""
     geometry = (2, 128, 3, 2, 130, (3, 3), (1, 1), (1, 1), (1, 1), 1)
     x, w, b, dy, args = draw(geometry, np.float32)
     y, dx, dw = torch_gradients(x, w, b, dy, args)
     calls = []
-    for module, name in ((conv, "_one_product"), (conv_taps, "conv2d_input_grad"), (conv_taps, "conv2d_weight_grad")):
+    for module, name in (
+        (conv, "_one_product"),
+        (conv_few, "conv2d"),
+        (conv_taps, "conv2d_input_grad"),
+        (conv_taps, "conv2d_weight_grad"),
+    ):
         kernel = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *a, kernel=kernel: (calls.append(kernel), kernel(*a))[1])
+        monkeypatch.setattr(module, name, lambda *a, kernel=kernel: (calls.append(kernel.__name__), kernel(*a))[1])
     for lies in (w, LAYOUTS["channels_last"](w)):
         assert_close(kernels.conv2d(x, lies, b, *args), y, w[0].size)
         assert_close(kernels.conv2d(x, lies, None, *args), y - b[:, None, None], w[0].size)
         assert_close(kernels.conv2d_input_grad(dy, lies, x.shape, *args), dx, w[:, 0].size)
     assert_close(kernels.conv2d_weight_grad(dy, x, w.shape, *args), dw, dy[:, 0].size)
-    assert len(calls) == 7
+    assert calls[::3] == ["_one_product", "conv2d", "conv2d_weight_grad"]
+    before = compiled.use_compiled(False)
+    assert_close(kernels.conv2d(x, LAYOUTS["channels_last"](w), b, *args), y, w[0].size)
+    compiled.use_compiled(before)
+    assert calls[-1] == "_one_product"
     assert not conv_taps.suits((200, *x.shape[1:]), w.shape, *args)
 
 

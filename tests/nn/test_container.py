@@ -285,6 +285,24 @@ def test_a_batch_norm_is_taken_into_weights_if_they_are_at_most_16_for_each_numb
         close(model(x), model[1](model[0](x)), 1e-5)
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("tail", [[], [nn.ReLU()], [nn.ReLU(), nn.MaxPool2d(2)]])
+def test_many_weights_are_left_as_they_are_and_the_result_is_scaled(tail, bias, rng):
+    model = nn.Sequential(nn.Conv2d(64, 65, 3, padding=1, bias=bias), nn.BatchNorm2d(65), *tail)
+    x = tg.tensor(rng.standard_normal((1, 64, 2, 3)).astype(np.float32))
+    model(x)  # the running statistics move
+    model.eval()
+    separate = x
+    for module in model:
+        separate = module(separate)
+    close(model(x), separate, 1e-5)
+    for lies in ((0, 2, 3, 1), (0, 1, 2, 3)):  # channels-last, which one pass is for, and row-major
+        weight = model[0].weight
+        weight.data = weight.data.permute(*lies).contiguous().permute(*np.argsort(lies).tolist())
+        with tg.no_grad():
+            close(model(x), separate, 1e-5)
+
+
 @pytest.mark.parametrize("hooked", [0, 1, 2])
 @pytest.mark.parametrize("first", [CONV_RELU_POOL[0], nn.BatchNorm2d(2)])
 def test_sequential_calls_every_hook(first, hooked):

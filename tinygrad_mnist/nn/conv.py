@@ -10,6 +10,7 @@ from . import functional as F
 from . import init
 from .functional.check import Pair, pair
 from .module import Module
+from .norm import Folded
 from .parameter import Parameter
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
@@ -110,16 +111,16 @@ class Conv2d(_Conv):
             dilation, groups, bias, padding_mode, device, dtype,
         )  # fmt: skip
 
-    def forward(self, input: Tensor, then: str | None = None, folded: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def forward(self, input: Tensor, then: str | None = None, folded: Folded | None = None) -> Tensor:
         """The images after convolution, and after `then`: see F.conv2d.
 
-        `folded` are weight and bias that do what is to come between the two as well: see BatchNorm2d.fold_into.
+        `folded` are weight, bias and scale that do what is to come between the two as well: see BatchNorm2d.fold_into.
         """
-        weight, bias = (self.weight, self.bias) if folded is None else folded
+        weight, bias, scale = (self.weight, self.bias, None) if folded is None else folded
         padding: int | tuple[int, int] | str = self.padding
         if self.padding_mode != "zeros":
             input, padding = F.pad(input, self._around(), mode=self.padding_mode), 0
-        return F.conv2d(input, weight, bias, self.stride, padding, self.dilation, self.groups, then=then)
+        return F.conv2d(input, weight, bias, self.stride, padding, self.dilation, self.groups, then=then, scale=scale)
 
     def _around(self) -> tuple[int, int, int, int]:
         """(left, right, top, bottom) padding in pixels."""

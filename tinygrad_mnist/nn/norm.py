@@ -15,6 +15,8 @@ from .functional.norm import scale_and_shift
 from .module import Module
 from .parameter import Parameter
 
+Folded = tuple[Tensor, Tensor, Tensor | None]  # weight, bias and scale: see F.conv2d
+
 WEIGHTS = 16  # for each number of an image: to see that more of them are unchanged takes longer than normalising
 
 
@@ -107,25 +109,32 @@ class _BatchNorm(_Norm):
             self.num_batches_tracked.array[...] += 1
         return y
 
-    def fold_into(self, weight: Tensor, bias: Tensor | None, images: Tensor) -> tuple[Tensor, Tensor] | None:
-        """weight (O, C, KH, KW) and bias (O,) of the convolution that does the given one and then this.
+    def fold_into(self, weight: Tensor, bias: Tensor | None, images: Tensor) -> Folded | None:
+        """weight (O, C, KH, KW), bias and scale (O,) of the convolution that does the given one and then this.
 
         They may be kept for the next call, and are not to be written to. None if mean and variance are those of the
-        batch, or the weights so many that a pass over the images is less.
+        batch. There is a scale, and the weight is the given one, if the weights are so many that a pass over the images
+        is less.
         """
         mean, var = self.running_mean, self.running_var
         if self.training or mean is None or var is None:
             return None
-        if weight.array.nbytes > LARGEST or weight.array.size > WEIGHTS * images.array.size:
-            return None
 
-        def fold() -> tuple[Any, Any]:
+        def scale_and_bias() -> tuple[Any, Any]:
             scale, shift = scale_and_shift(mean, var, self.weight, self.bias, self.eps)
-            return weight * scale.reshape(-1, 1, 1, 1), shift if bias is None else bias * scale + shift
+            return scale, shift if bias is None else bias * scale + shift
 
-        def fold_for_good() -> tuple[Any, Any]:
+        if weight.array.nbytes > LARGEST or weight.array.size > WEIGHTS * images.array.size:
+            scale, shift = scale_and_bias()
+            return weight, shift, scale
+
+        def fold() -> tuple[Any, Any, None]:
+            scale, shift = scale_and_bias()
+            return weight * scale.reshape(-1, 1, 1, 1), shift, None
+
+        def fold_for_good() -> tuple[Any, Any, None]:
             folded = fold()
-            for t in folded:
+            for t in folded[:2]:
                 constant(t.array)
             return folded
 

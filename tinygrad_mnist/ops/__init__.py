@@ -24,7 +24,7 @@ from .compare import (
     lt,
     ne,
 )
-from .conv import conv2d, conv2d_input_grad, conv2d_relu, conv2d_weight_grad
+from .conv import conv2d, conv2d_input_grad, conv2d_relu, conv2d_scaled, conv2d_weight_grad
 from .dropout import dropout, dropout_kept
 from .einsum import einsum
 from .elementwise import (
@@ -124,9 +124,10 @@ __all__ = [
     "assign", "avg_pool2d", "avg_pool2d_input_grad", "batch_norm", "batch_norm_relu", "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bmm",
     "broadcast", "cast", "cat", "ceil", "channel_affine", "chunk", "clamp", "clamp_max", "clamp_min", "clone",
-    "contiguous", "conv2d", "conv2d_input_grad", "conv2d_relu", "conv2d_weight_grad", "cos", "cumprod", "cumsum",
-    "diagonal", "div", "dot", "dropout", "dropout_kept", "einsum", "elu", "eq", "erf", "exp", "exp2", "expand",
-    "expm1", "flatten", "flip", "floor", "floor_divide", "gather", "ge", "gelu", "getitem", "gt", "index_select",
+    "contiguous", "conv2d", "conv2d_input_grad", "conv2d_relu", "conv2d_scaled", "conv2d_weight_grad", "cos",
+    "cumprod", "cumsum", "diagonal", "div", "dot", "dropout", "dropout_kept", "einsum", "elu", "eq", "erf", "exp",
+    "exp2", "expand", "expm1", "flatten", "flip", "floor", "floor_divide", "gather", "ge", "gelu", "getitem", "gt",
+    "index_select",
     "isfinite", "isinf", "isnan", "layer_norm", "le", "leaky_relu", "lerp", "linear", "linear_relu", "log", "log1p",
     "log2", "log10", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "lt",
     "masked", "masked_fill", "masked_select", "matmul", "max", "max_pool2d", "max_pool2d_at",

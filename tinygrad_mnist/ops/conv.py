@@ -15,6 +15,7 @@ from ..autograd import Variable, every_gradient_is_wanted, is_grad_enabled, op
 from .activation import relu, relu_grad
 from .broadcast import sum
 from .index import getitem
+from .norm import channel_affine
 from .pool import max_pool2d, max_pool2d_input_grad
 
 Pair = tuple[int, int]
@@ -120,6 +121,26 @@ def conv2d_relu(
         return _fused_conv2d_relu(x, w, b, *geometry, pool)
     y = relu(conv2d(x, w, b, *geometry))
     return max_pool2d(y, (2, 2), (2, 2), (0, 0), (1, 1)) if pool else y
+
+
+def conv2d_scaled(
+    x: Variable, w: Variable, scale: Variable, b: Variable | None,
+    stride: Pair, padding: Pair, dilation: Pair, groups: int, then_relu: bool,
+) -> Any:  # fmt: skip
+    """conv2d(x, w) · scale + b with scale and b (O,), and ReLU of it if `then_relu`. It takes one pass for few pixels
+    and many weights, where no gradients are wanted."""
+    geometry = stride, padding, dilation, groups
+    few = getattr(x.kernels, "conv_few", None) if type(x.array) is type(w.array) else None
+    if few is not None and not is_grad_enabled() and few.usable(x.array, w.array, *geometry):
+        return _conv2d_of_few_pixels(x, w, scale, b, then_relu, *geometry[:3])
+    b = x.like(x.xp.zeros_like(scale.array)) if b is None else b
+    y = channel_affine(conv2d(x, w, None, *geometry), scale, b)
+    return relu(y) if then_relu else y
+
+
+@op
+def _conv2d_of_few_pixels(x: Variable, w: Variable, scale: Variable, b: Variable | None, *others: Any) -> Any:
+    return (x.kernels.conv_few.conv2d(x.array, w.array, scale.array, _array(b), *others),)
 
 
 @op

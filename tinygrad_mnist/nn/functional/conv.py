@@ -48,13 +48,15 @@ def conv2d(
     groups: int = 1,
     *,
     then: str | None = None,
+    scale: Tensor | None = None,
 ) -> Tensor:
     """Cross-correlate images (N, C, H, W) with a weight (O, C/G, KH, KW): (N, O, OH, OW).
 
     OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1. `padding` may be 'valid' (none) or
     'same' (OH = H, with stride 1; where the total is odd, the last row and column get one more).
     `then` does what follows in the same pass over memory, which is faster: "relu", or "relu_pool" for ReLU and
-    2x2 max pooling. (PyTorch does not have it; nn.Sequential finds it by itself.)
+    2x2 max pooling. `scale` (O,) multiplies the sums before the bias is added. (PyTorch does not have these two;
+    nn.Sequential finds them by itself.)
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv2d.html
 
     >>> from tinygrad_mnist import ones
@@ -67,7 +69,10 @@ def conv2d(
     extra, geometry = _conv2d_geometry(*shapes, *where, groups, then)
     if extra is not None:
         x = pad(x, (0, extra[1], 0, extra[0]))
-    if then is None:
+    if scale is not None:
+        y = ops.conv2d_scaled(x, weight, scale, bias, *geometry, then is not None)
+        y = ops.max_pool2d(y, (2, 2), (2, 2), (0, 0), (1, 1)) if then == "relu_pool" else y
+    elif then is None:
         y = ops.conv2d(x, weight, bias, *geometry)
     else:
         y = ops.conv2d_relu(x, weight, bias, *geometry, then == "relu_pool")

@@ -1,0 +1,62 @@
+"""Convolution of few pixels by many weights, against PyTorch in float64."""
+
+import numpy as np
+import pytest
+import torch
+from tinygrad_mnist.kernels import compiled, conv_few
+
+# N, C, H, W, O, kernel, stride, padding, dilation
+GEOMETRIES = [
+    (1, 16, 1, 1, 1, (1, 1), (1, 1), (0, 0), (1, 1)),
+    (1, 32, 4, 5, 7, (3, 3), (1, 1), (1, 1), (1, 1)),
+    (3, 48, 5, 4, 13, (3, 2), (2, 1), (0, 1), (1, 2)),
+    (2, 16, 6, 7, 20, (1, 1), (2, 3), (0, 0), (1, 1)),
+    (2, 512, 2, 2, 9, (3, 3), (1, 1), (1, 1), (1, 1)),
+]
+
+
+def draw(geometry):
+    """x, w (channels-last), scale, shift, and stride, padding and dilation."""
+    N, C, H, W, O, kernel, *args = geometry
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(s).astype(np.float32) for s in ((N, C, H, W), (O, *kernel, C)))
+    return x, w.transpose(0, 3, 1, 2), *rng.standard_normal((2, O)).astype(np.float32), args
+
+
+def expected(x, w, scale, shift, args):
+    tensors = [torch.tensor(np.ascontiguousarray(a), dtype=torch.float64) for a in (x, w)]
+    y = torch.nn.functional.conv2d(*tensors, None, *args).numpy()
+    return y * scale[:, None, None] + shift[:, None, None]
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_agrees_with_pytorch(geometry, threads):
+    x, w, scale, shift, args = draw(geometry)
+    one, none = np.ones_like(scale), np.zeros_like(shift)
+    for a, b, relu in [(scale, shift, True), (scale, shift, False), (None, shift, False), (scale, None, True)]:
+        y = conv_few.conv2d(x, w, a, b, relu, *args)
+        exact = expected(x, w, one if a is None else a, none if b is None else b, args)
+        exact = np.maximum(exact, 0) if relu else exact
+        assert y.shape == exact.shape
+        assert np.abs(y - exact).max() <= 8e-6 * (1 + np.sqrt(w[0].size))
+        assert y.tobytes() == conv_few.conv2d(x, w, a, b, relu, *args).tobytes()
+
+
+def test_nan_stays():
+    x, w, scale, shift, args = draw(GEOMETRIES[1])
+    x[0, 3, 0, 0] = np.nan
+    seen = np.zeros((1, 7, 4, 5), bool)
+    seen[:, :, :2, :2] = True
+    np.testing.assert_array_equal(np.isnan(conv_few.conv2d(x, w, scale, shift, True, *args)), seen)
+
+
+def test_what_it_is_for():
+    x, w, _, _, args = draw((1, 64, 4, 4, 65, (3, 3), (1, 1), (1, 1), (1, 1)))
+    assert conv_few.usable(x, w, *args, 1)
+    assert not conv_few.usable(np.repeat(x, 9, 0), w, *args, 1)  # 144 pixels
+    assert not conv_few.usable(x.astype(np.float64), w.astype(np.float64), *args, 1)
+    assert not conv_few.usable(x, np.ascontiguousarray(w), *args, 1)  # row-major
+    assert not conv_few.usable(x[:, :60], w[:, :60], *args, 1)  # not whole vectors
+    before = compiled.use_compiled(False)
+    assert not conv_few.usable(x, w, *args, 1)
+    compiled.use_compiled(before)
