@@ -20,7 +20,8 @@ from .avg_pool import (
     avg_pool2d_input_grad,
 )
 from .bias import add_bias, bias_grad, count_correct, linear
-from .conv import col2im, conv2d, conv2d_input_grad, conv2d_weight_grad, im2col
+from .conv import conv2d, conv2d_input_grad, conv2d_weight_grad
+from .conv_patches import col2im, im2col
 from .dropout import dropout, dropout_kept
 from .erf import erf
 from .index import check_index, scatter_sum

@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from . import compiled
-from .conv import Pair, empty_nhwc
+from .conv_patches import Pair
 from .fused import nhwc
 from .half import in_float32
+from .memory import empty_nhwc
 from .parallel import pass_over, share
 from .pool import adaptive_windows, pool_shape, window_elements
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .conv import chunks
 from .half import in_float32
 from .matmul import matmul
 from .matmul_row import row
+from .memory import chunks
 from .parallel import for_blocks
 from .relu import SMALL
 

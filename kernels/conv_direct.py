@@ -13,10 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from . import compiled, winograd, winograd_numpy
+from . import compiled, conv_patches, winograd
 from .bands import Band, cut, for_bands
-from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, Gradient, empty_result, in_blocks, nhwc, offsets, step_of
-from .fused import usable as compiled_usable
+from .fused import (
+    FLOAT32,
+    NO_CHOICE,
+    NONE,
+    RELU,
+    RELU_POOL,
+    Fused,
+    Gradient,
+    empty_result,
+    flat_index,
+    in_blocks,
+    nhwc,
+    offsets,
+    step_of,
+)  # fmt: skip
 from .kept import FEW, kept
 from .memory import empty, empty_like
 from .parallel import PRODUCTS, pieces, share
@@ -34,11 +47,8 @@ SCATTER = 1.2  # adding patches up costs so much more than the products that mak
 def usable(
     x: np.ndarray, y: np.ndarray, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> bool:
-    """Whether a convolution or gradient of these two arrays is done here: float32, compiled or by Winograd's tiles."""
-    if compiled_usable(x, y):
-        return True
-    by_tiles = winograd.suits(w_shape, stride, padding, dilation, groups) and winograd_numpy.pays(w_shape)
-    return by_tiles and x.dtype == y.dtype == np.float32 and x.size > 0 < y.size
+    """Whether a convolution or gradient of these two arrays is done here: they are float32, and not empty."""
+    return x.dtype == y.dtype == FLOAT32 and x.size > 0 < y.size
 
 
 def conv2d(
@@ -49,6 +59,8 @@ def conv2d(
     if winograd.suits(w.shape, stride, padding, dilation, groups):
         return winograd.conv2d(x, w, b, padding, step)
     code, tile = compiled.load("conv_compiled"), compiled.load("tile")
+    if code is None:
+        return conv_patches.conv2d(x, w, b, stride, padding, dilation, groups, step)
     N, _, H, W = x.shape
     O, C, KH, KW = w.shape
     OG, width = O // groups, W + 2 * padding[1]
@@ -109,6 +121,9 @@ def conv2d_input_grad(
     size = dy.shape[2:] if fused is None else fused.conv_shape[2:]
     if winograd.suits(w.shape, stride, padding, dilation, groups) and winograd.fits(x_shape, size, padding):
         return winograd.conv2d_input_grad(dy, w, x_shape, padding, fused)
+    if tile is None:
+        no_x = np.broadcast_to(np.float32(0), x_shape)
+        return conv_patches.conv2d_gradients(dy, no_x, w, stride, padding, dilation, groups, fused, (True, False))[0]
     dx = empty((N, H, W, C), np.float32)
     _, CG, KH, KW = w.shape
     # Multiplications of both ways, with what does not fill a tile.
@@ -203,6 +218,8 @@ def conv2d_weight_grad(
     no_w = np.zeros((w_shape[0], *w_shape[2:], w_shape[1]), np.float32).transpose(0, 3, 1, 2)
     if winograd.suits(w_shape, stride, padding, dilation, groups) and winograd.fits(x.shape, size, padding):
         return winograd.conv2d_gradients(dy, x, no_w, padding, fused, (False, True))[1]
+    if compiled.load("conv_compiled") is None:
+        return conv_patches.conv2d_gradients(dy, x, no_w, stride, padding, dilation, groups, fused, (False, True))[1]
     return _weight_and_bias_grad(dy, x, no_w, stride, padding, dilation, groups, fused)[0]
 
 
@@ -218,6 +235,8 @@ def conv2d_gradients(
     geometry = stride, padding, dilation, groups
     if want_dw and winograd.suits(w.shape, *geometry):
         return winograd.conv2d_gradients(dy, x, w, padding, fused, wanted)
+    if compiled.load("conv_compiled") is None:
+        return conv_patches.conv2d_gradients(dy, x, w, *geometry, fused, wanted)
     dy = nhwc(dy).transpose(0, 3, 1, 2)
     dx = conv2d_input_grad(dy, w, x.shape, *geometry, fused) if want_dx else None
     return (dx, *(_weight_and_bias_grad(dy, x, w, *geometry, fused) if want_dw else (None, None)))
@@ -257,15 +276,6 @@ def _weight_and_bias_grad(
     for g in range(groups):
         group(g)
     return dw, db
-
-
-def flat_index(pooled: Fused) -> np.ndarray:
-    """The choices of pooling as `max_pool2d` gives them: h·W + w in the image before it."""
-    OH, OW = pooled.choice.shape[2:]
-    row, column = np.divmod(pooled.choice.astype(np.int32), 2)
-    row += 2 * np.arange(OH, dtype=np.int32)[:, None]
-    column += 2 * np.arange(OW, dtype=np.int32)
-    return row * np.int32(pooled.conv_shape[3]) + column
 
 
 RESULT = 11  # the place of y among the arguments of the compiled loop; then comes choice

@@ -36,12 +36,14 @@ def usable(*arrays: np.ndarray) -> bool:
     return compiled.load("conv_compiled") is not None
 
 
-def empty_result(N: int, O: int, OH: int, OW: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+def empty_result(
+    N: int, O: int, OH: int, OW: int, step: int, dtype: np.dtype = FLOAT32
+) -> tuple[np.ndarray, np.ndarray]:
     """Room for y (N, OH, OW, O) of `step` after a convolution, and for choice: of y's shape if there is pooling."""
     if step != RELU_POOL:
-        return empty((N, OH, OW, O), np.float32), NO_CHOICE
+        return empty((N, OH, OW, O), dtype), NO_CHOICE
     shape = N, OH // 2, OW // 2, O
-    return empty(shape, np.float32), empty(shape, np.uint8)
+    return empty(shape, dtype), empty(shape, np.uint8)
 
 
 def nhwc(x: np.ndarray) -> np.ndarray:
@@ -56,6 +58,15 @@ def nhwc(x: np.ndarray) -> np.ndarray:
     y = empty(x.shape, x.dtype)
     share(code.gather, lambda start, stop: (y[start:stop], x[start:stop]), len(x), pass_over(x, y))
     return y
+
+
+def flat_index(pooled: Fused) -> np.ndarray:
+    """The choices of pooling as `max_pool2d` gives them: h·W + w in the image before it."""
+    OH, OW = pooled.choice.shape[2:]
+    row, column = np.divmod(pooled.choice.astype(np.int32), 2)
+    row += 2 * np.arange(OH, dtype=np.int32)[:, None]
+    column += 2 * np.arange(OW, dtype=np.int32)
+    return row * np.int32(pooled.conv_shape[3]) + column
 
 
 class Gradient(NamedTuple):

@@ -1,4 +1,4 @@
-"""Uninitialised arrays whose memory is used again, and copies into it.
+"""Uninitialised arrays whose memory is used again, copies into it, and how much of it a cache holds.
 
 The system takes the memory of a large array back when the array goes, and has to find and clear as much when the
 next one comes, at each step of a training loop: at batch 512 that was a tenth to a quarter of the step. Here the
@@ -12,9 +12,10 @@ import math
 import numpy as np
 
 from . import compiled
-from .parallel import for_blocks, pass_over, share
+from .parallel import edges, for_blocks, pass_over, share
 
 LARGE = 2**20  # bytes: smaller arrays are NumPy's own
+IN_CACHE = 2**18  # numbers of a piece of work: 1 MiB of float32, half of a common L2
 LINE = 64  # bytes of a line of the cache. NumPy's arrays begin at a quarter of one: every vector lies across two
 
 _waiting: dict[int, Raw] = {}  # by their id, those used last at the end
@@ -48,6 +49,12 @@ def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
     return np.empty(shape, dtype) if nbytes < LARGE else np.ndarray(shape, dtype, _lend(nbytes))
 
 
+def empty_nhwc(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An uninitialised (N, C, H, W) array that lies channels-last in memory."""
+    n, c, h, w = shape
+    return empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+
+
 def empty_like(x: np.ndarray) -> np.ndarray:
     """An uninitialised array of the shape and dtype of x, its axes in the same order in memory."""
     if x.nbytes < LARGE:
@@ -70,6 +77,13 @@ def reshape(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     else:
         for_blocks(lambda i, j: np.copyto(y[i:j], x[i:j]), len(x), pass_over(x, y), blas=False)
     return y.reshape(shape)
+
+
+def chunks(start: int, stop: int, numbers_per_image: int, limit: int = IN_CACHE) -> list[slice]:
+    """range(start, stop) in slices of about as many images, which have `limit` numbers at most, or are one image."""
+    size = max(1, limit // max(1, numbers_per_image))
+    n = stop - start
+    return [slice(start + i, start + j) for i, j in edges(n, -(-n // size))] if n else []
 
 
 def _lend(nbytes: int) -> Loan:

@@ -23,9 +23,8 @@ from typing import Any
 import numpy as np
 
 from . import compiled
-from .conv import chunks
 from .half import in_float32
-from .memory import empty_like
+from .memory import chunks, empty_like
 from .parallel import for_blocks, pass_over, share
 from .relu import SMALL
 

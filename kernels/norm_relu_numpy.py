@@ -10,10 +10,10 @@ import math
 
 import numpy as np
 
-from .conv import chunks
+from .fused_numpy import pool, squares, unpool
+from .memory import chunks
 from .norm import batch_norm_grad_sums, batch_norm_input_grad, batch_norm_scale
 from .relu import masked
-from .winograd_numpy import pool
 
 Array = np.ndarray
 MANY = 32  # rows of channels that NumPy takes as one, at most: it is slow with short ones
@@ -30,9 +30,9 @@ def scale_relu(x: Array, y: Array, mean: Array, scale: Array, shift: Array) -> N
 def scale_relu_pool(x: Array, y: Array, choice: Array, mean: Array, scale: Array, shift: Array) -> None:
     """x (N, H, W, C); y and choice (N, OH, OW, C)"""
     for images in chunks(0, len(x), x[0].size):
-        squares = _squares(x[images])
-        pixels = np.empty((4, *squares[0].shape), x.dtype)
-        for part, into in zip(squares, pixels, strict=True):
+        parts = squares(x[images], 1)
+        pixels = np.empty((4, *parts[0].shape), x.dtype)
+        for part, into in zip(parts, pixels, strict=True):
             into[...] = part
         (rows,), vectors = _wide([pixels.reshape(-1, x.shape[3])], mean, scale, shift)
         batch_norm_scale(rows, rows, *vectors)
@@ -52,7 +52,7 @@ def pool_grad_sums(x: Array, y: Array, choice: Array, dy: Array, mean: Array, su
     """x (N, H, W, C); y, choice and dy (N, OH, OW, C)"""
     for images in chunks(0, len(x), y[0].size):
         taken = np.zeros(y[images].shape, np.int32)  # the bits of the pixels that pooling took
-        for k, pixels in enumerate(_squares(x[images])):
+        for k, pixels in enumerate(squares(x[images], 1)):
             taken |= pixels.view(np.int32) & -(choice[images] == k).view(np.int8)
         grad_sums(_rows(taken.view(x.dtype)), _rows(y[images]), _rows(dy[images]), mean, sums)
 
@@ -72,9 +72,7 @@ def pool_input_grad(
     """x, dx (N, H, W, C); y, choice and dy (N, OH, OW, C)"""
     for images in chunks(0, len(x), x[0].size):
         g = np.zeros_like(x[images])  # at the normalised pixels; 0 where no window of the pooling reaches
-        bits, open_ = dy[images].view(np.int32), y[images] > 0
-        for k, pixels in enumerate(_squares(g)):
-            np.bitwise_and(bits, -((choice[images] == k) & open_).view(np.int8), out=pixels.view(np.int32))
+        unpool(dy[images], y[images], choice[images], squares(g, 1))
         rows = [_rows(a) for a in (x[images], g, dx[images])]
         rows, vectors = _wide(rows, mean, constant, slope, scale)
         batch_norm_input_grad(*rows, *vectors)
@@ -89,9 +87,3 @@ def _wide(rows: list[Array], *vectors: Array) -> tuple[list[Array], list[Array]]
     """Arrays of rows (M, C) as fewer and longer rows, and vectors (C,) repeated to match."""
     many = math.gcd(len(rows[0]), MANY)
     return [a.reshape(-1, many * a.shape[1]) for a in rows], [np.tile(v, many) for v in vectors]
-
-
-def _squares(x: Array) -> list[Array]:
-    """The four pixels of all squares of x (N, H, W, C): (N, H // 2, W // 2, C) each. A last odd row is left out."""
-    OH, OW = x.shape[1] // 2, x.shape[2] // 2
-    return [x[:, i : 2 * OH : 2, j : 2 * OW : 2] for i in range(2) for j in range(2)]

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from . import compiled
-from .conv import Pair, chunks, empty_nhwc
+from .conv_patches import Pair
 from .conv_taps import span
 from .fused import nhwc
 from .half import in_float32
+from .memory import chunks, empty_nhwc
 from .parallel import for_blocks, pass_over, share
 from .relu import masked
 

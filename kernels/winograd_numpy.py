@@ -28,6 +28,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from .fused import NONE, RELU, RELU_POOL, Fused, empty_result
+from .fused_numpy import pool, unpool
 from .matmul import matmul
 from .memory import empty, empty_like
 from .parallel import for_blocks
@@ -187,16 +188,6 @@ def _framed(x: np.ndarray, top: int, height: int, left: int, width: int) -> np.n
     return framed
 
 
-def pool(pixels: Any, y: np.ndarray, choice: np.ndarray) -> None:
-    """y (n, rows, columns, O): the largest of the four pixels (n, rows, columns, O), or 0; choice: which it is."""
-    np.maximum(pixels[0], pixels[1], out=y)
-    np.greater(pixels[1], pixels[0], out=choice.view(bool))
-    for k in (2, 3):
-        np.maximum(choice, (pixels[k] > y).view(np.uint8) * np.uint8(k), out=choice)
-        np.maximum(y, pixels[k], out=y)
-    np.maximum(y, 0, out=y)
-
-
 def _gradient(
     dy: np.ndarray, fused: Fused | None, images: slice, band: slice, columns: int, room: np.ndarray
 ) -> np.ndarray:
@@ -205,10 +196,7 @@ def _gradient(
     pixels = _in(room, 4, n, rows, columns, O)
     if fused is not None and fused.step == RELU_POOL:
         arrays = (a[images, :, band].transpose(0, 2, 3, 1) for a in (dy, fused.y, fused.choice))
-        part, y, choice = map(np.ascontiguousarray, arrays)
-        taken = choice == np.arange(4, dtype=np.uint8)[:, None, None, None, None]
-        taken &= y > 0
-        np.bitwise_and(part.view(np.int32), -taken.view(np.int8), out=pixels.view(np.int32))  # all bits, or none
+        unpool(*map(np.ascontiguousarray, arrays), pixels)
         return pixels
     part = _framed(dy[images], 2 * band.start, 2 * rows, 0, 2 * columns)
     if fused is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import cupy as cp
 import numpy as np
 
-from ..conv import Pair, out_size
+from ..conv_taps import Pair, out_size
 from ..half import in_float32
 from .launch import contiguous, empty, launch
 from .product import Size, product
