@@ -8,8 +8,8 @@ D dilation, G groups. With OH = floor((H + 2 PH - DH (KH - 1) - 1) / SH) + 1 and
 with c over the C / G channels of o's group and x zero outside. All arrays are NCHW in shape; results lie
 channels-last in memory (an NHWC array seen as NCHW), which is what the products like to read.
 
-`conv_patches` is the way for every type and device without Numba, and the one to read. float32 goes to `conv_direct`
-where that is faster; layers with many weights and few pixels to `conv_taps`.
+`conv_patches` computes that by NumPy alone, for numbers of every type. float32 goes to `conv_direct`, which has faster
+ways; layers with many weights and few pixels go to `conv_taps`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from . import conv_direct, conv_few, conv_patches, conv_taps
 from .conv_patches import Pair, out_sizes, patches
-from .fused import NONE
+from .fused import NONE, nhwc
 from .half import in_float32
 from .matmul import matmul
 
@@ -79,5 +79,5 @@ def conv2d_weight_grad(
         return conv_taps.conv2d_weight_grad(dy, x, w_shape, stride, padding, dilation)
     if conv_direct.usable(dy, x, w_shape, *geometry):
         return conv_direct.conv2d_weight_grad(dy, x, w_shape, *geometry)
-    no_w = np.broadcast_to(dy.dtype.type(0), w_shape)
+    no_w = nhwc(np.zeros(w_shape, dy.dtype)).transpose(0, 3, 1, 2)
     return conv_patches.conv2d_gradients(dy, x, no_w, *geometry, None, (False, True))[1]

@@ -3,7 +3,7 @@
 The element of output pixel p and patch place q lies at x[pixel[p] + patch[q]] (see `conv_compiled.py`), so all that is
 made here are tables of such offsets. Each function can take the step after the convolution with it, ReLU or
 ReLU and 2x2 max pooling: forward it is done while an image's result is in the cache, and a gradient is carried
-back through it while it is copied to where the product reads it.
+back through it while it is copied to where the product reads it. Without Numba all of this is done by `conv_patches`.
 """
 
 from __future__ import annotations
@@ -15,21 +15,8 @@ import numpy as np
 
 from . import compiled, conv_patches, winograd
 from .bands import Band, cut, for_bands
-from .fused import (
-    FLOAT32,
-    NO_CHOICE,
-    NONE,
-    RELU,
-    RELU_POOL,
-    Fused,
-    Gradient,
-    empty_result,
-    flat_index,
-    in_blocks,
-    nhwc,
-    offsets,
-    step_of,
-)  # fmt: skip
+from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, Gradient, empty_result, in_blocks, nhwc, offsets, step_of
+from .fused_numpy import flat_index
 from .kept import FEW, kept
 from .memory import empty, empty_like
 from .parallel import PRODUCTS, pieces, share
@@ -48,7 +35,7 @@ def usable(
     x: np.ndarray, y: np.ndarray, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> bool:
     """Whether a convolution or gradient of these two arrays is done here: they are float32, and not empty."""
-    return x.dtype == y.dtype == FLOAT32 and x.size > 0 < y.size
+    return x.dtype == y.dtype == np.float32 and x.size > 0 < y.size
 
 
 def conv2d(

@@ -21,7 +21,7 @@ from .conv_taps import out_size
 from .fused import RELU, RELU_POOL, Fused, empty_result
 from .fused_numpy import pool, squares, unpool
 from .half import in_float32
-from .memory import chunks, empty
+from .memory import chunks, empty, empty_like
 from .parallel import for_blocks
 from .relu import masked
 
@@ -69,7 +69,7 @@ def conv2d(
     geometry = tuple(kernel), stride, padding, dilation
     size = out_sizes(x.shape, *geometry)
     y, choice = empty_result(N, O, *size, step, x.dtype)
-    matrices, K = _matrices(w, groups).transpose(0, 2, 1), w[0].size
+    matrices, K, OG = _matrices(w, groups).transpose(0, 2, 1), w[0].size, O // groups
     together = step == RELU_POOL
     numbers = math.prod(size) * (K + O)
 
@@ -80,9 +80,10 @@ def conv2d(
         for images in pieces:
             part = x[images]
             m = _in(room_for_y, *size, len(part), O) if together else y[images]
-            for g, pixels in enumerate(np.split(m.reshape(-1, O), groups, axis=1)):
+            pixels = m.reshape(-1, O)
+            for g in range(groups):
                 cols = _columns(part[:, g * C : (g + 1) * C], geometry, size, together, room)
-                np.matmul(cols, matrices[g], out=pixels)
+                np.matmul(cols, matrices[g], out=pixels[:, g * OG : (g + 1) * OG])
             if b is not None:
                 rows = m.reshape(-1, m.shape[2] * O)  # long ones
                 rows += np.tile(b, m.shape[2])
@@ -102,8 +103,8 @@ def conv2d_gradients(
     dy: Array, x: Array, w: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int, fused: Fused | None,
     wanted: tuple[bool, bool],
 ) -> tuple[Any, Any, Any]:  # fmt: skip
-    """dx (N, C, H, W), dw (O, C/G, KH, KW) and db (O,) from dy, the gradient at the fused step's result, else at the
-    convolution's. `wanted` says whether dx is, and whether dw and db are; those that are not are None."""
+    """dx (N, C, H, W), dw (O, C/G, KH, KW), in memory as w, and db (O,) from dy, the gradient at the fused step's result,
+    else at the convolution's. `wanted` says whether dx is, and whether dw and db are; those that are not are None."""
     want_dx, want_dw = wanted
     N, (O, C, *kernel) = len(x), w.shape
     size = dy.shape[2:] if fused is None else fused.conv_shape[2:]
@@ -136,8 +137,11 @@ def conv2d_gradients(
     parts = for_blocks(run, N)
     if not want_dw:
         return dx, None, None
-    dw, db = (sum(sums) for sums in zip(*parts, strict=True))
-    return dx if want_dx else None, dw.reshape(O, *kernel, C).transpose(0, 3, 1, 2), db
+    sums: Any = sum(dw for dw, _ in parts)
+    db: Any = sum(db for _, db in parts)
+    dw = empty_like(w)
+    dw[...] = sums.reshape(O, *kernel, C).transpose(0, 3, 1, 2)
+    return dx if want_dx else None, dw, db
 
 
 def _matrices(w: Array, groups: int) -> Array:

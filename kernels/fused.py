@@ -60,15 +60,6 @@ def nhwc(x: np.ndarray) -> np.ndarray:
     return y
 
 
-def flat_index(pooled: Fused) -> np.ndarray:
-    """The choices of pooling as `max_pool2d` gives them: h·W + w in the image before it."""
-    OH, OW = pooled.choice.shape[2:]
-    row, column = np.divmod(pooled.choice.astype(np.int32), 2)
-    row += 2 * np.arange(OH, dtype=np.int32)[:, None]
-    column += 2 * np.arange(OW, dtype=np.int32)
-    return row * np.int32(pooled.conv_shape[3]) + column
-
-
 class Gradient(NamedTuple):
     """The gradient at a step's result, and the step that it is to be carried back through."""
 

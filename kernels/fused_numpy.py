@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .fused import Fused
+
 Array = np.ndarray
 
 
 def squares(x: Array, axis: int) -> list[Array]:
-    """The four pixels of all squares of x, whose rows are at `axis` and columns after it; a last odd row is left out."""
+    """The four pixels of all squares of x, whose rows are at `axis` and columns after it. Odd ones are left out."""
     before, OH, OW = (slice(None),) * axis, x.shape[axis] // 2, x.shape[axis + 1] // 2
     return [x[(*before, slice(i, 2 * OH, 2), slice(j, 2 * OW, 2))] for i in range(2) for j in range(2)]
 
@@ -33,3 +35,12 @@ def unpool(dy: Array, y: Array, choice: Array, pixels: Sequence[Array] | Array) 
     bits, is_open = dy.view(np.int32), y > 0
     for k, into in enumerate(pixels):
         np.bitwise_and(bits, -((choice == k) & is_open).view(np.int8), out=into.view(np.int32))
+
+
+def flat_index(pooled: Fused) -> np.ndarray:
+    """The choices of pooling as `max_pool2d` gives them: h·W + w in the image before it."""
+    OH, OW = pooled.choice.shape[2:]
+    row, column = np.divmod(pooled.choice.astype(np.int32), 2)
+    row += 2 * np.arange(OH, dtype=np.int32)[:, None]
+    column += 2 * np.arange(OW, dtype=np.int32)
+    return row * np.int32(pooled.conv_shape[3]) + column

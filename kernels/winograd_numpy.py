@@ -196,7 +196,8 @@ def _gradient(
     pixels = _in(room, 4, n, rows, columns, O)
     if fused is not None and fused.step == RELU_POOL:
         arrays = (a[images, :, band].transpose(0, 2, 3, 1) for a in (dy, fused.y, fused.choice))
-        unpool(*map(np.ascontiguousarray, arrays), pixels)
+        part, y, choice = map(np.ascontiguousarray, arrays)
+        unpool(part, y, choice, pixels)
         return pixels
     part = _framed(dy[images], 2 * band.start, 2 * rows, 0, 2 * columns)
     if fused is not None:
