@@ -103,8 +103,8 @@ def conv2d_gradients(
     dy: Array, x: Array, w: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int, fused: Fused | None,
     wanted: tuple[bool, bool],
 ) -> tuple[Any, Any, Any]:  # fmt: skip
-    """dx (N, C, H, W), dw (O, C/G, KH, KW), in memory as w, and db (O,) from dy, that at the fused step's result
-    or, without one, at the convolution's. `wanted`: whether dx is, and whether dw and db are; what is not is None."""
+    """dx (N, C, H, W), dw (O, C/G, KH, KW) and db (O,) from dy, the gradient at the fused step's result, else at the
+    convolution's. dw lies in memory as w. `wanted`: whether dx is, and whether dw and db are; what is not is None."""
     want_dx, want_dw = wanted
     N, (O, C, *kernel) = len(x), w.shape
     size = dy.shape[2:] if fused is None else fused.conv_shape[2:]
