@@ -13,6 +13,7 @@ import numpy as np
 from .half import in_float32
 from .matmul import matmul
 from .matmul_row import row
+from .matmul_turned import turned
 from .memory import chunks
 from .parallel import for_blocks
 from .relu import SMALL
@@ -25,6 +26,9 @@ def linear(x: Array, w: Array, b: Array | None, relu: bool = False) -> Array:
     one = row(x[0], w, b, relu) if len(x) == 1 else None
     if one is not None:
         return one[None]
+    many = turned(x, w, b, relu)
+    if many is not None:
+        return many
     y = matmul(x, w.T)
     if b is not None or relu:
         add_bias(y, b, relu)

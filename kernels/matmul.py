@@ -2,7 +2,7 @@
 
 NumPy's BLAS has threads of its own, but after a product they keep a core busy waiting for the next one, just
 when our workers want it. So large products are cut into blocks of rows or columns, one thread for each. BLAS reaches
-half of its speed only where a factor has few rows, as those of linear layers; there float32 goes to compiled loops.
+half of its speed only where a factor is long and narrow, as those of linear layers; float32 goes to compiled loops.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from . import compiled, matmul_row, parallel
+from . import compiled, matmul_row, matmul_turned, parallel
 from .fused import FLOAT32, offsets
+from .matmul_turned import FEW
 from .memory import empty
 
 SMALL = 2**18  # multiplications: above this BLAS takes threads of its own, if it may
 BATCHED = 8  # times what a large product of as many operations takes: what a small one does
-FEW = 128  # rows of a result, or a quarter of the terms of its sums: with more BLAS is as fast
+LONG = 512  # terms of the sums of `panels`: with more BLAS is as fast
 
 Array = np.ndarray
 
@@ -30,6 +31,8 @@ def matmul(x: Array, y: Array) -> Array:
         return np.matmul(x, y)
     if 1 in (len(x), len(y)) and (of_one := matmul_row.product(x, y)) is not None:
         return of_one
+    if (of_many := matmul_turned.turned(x, y.T)) is not None:
+        return of_many
     out = empty((x.shape[0], y.shape[1]), np.result_type(x, y))
     passes = (x.nbytes + y.nbytes) / (2 * parallel.BYTES)  # reading alone is twice as fast
     work = max(x.size * y.shape[1] / parallel.PRODUCTS, passes)
@@ -55,10 +58,10 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
     if code is None:
         return False
     (n, k), m = x.shape, y.shape[1]
-    if y.flags.c_contiguous and k <= 4 * FEW and n >= code.LOW_MR and m >= code.COLUMNS:
+    if y.flags.c_contiguous and k <= LONG and n >= code.WIDE_MR and m >= code.WIDE:
         x = np.ascontiguousarray(x)  # read again for each of y's blocks of columns
-        rows, zeros = offsets((n, k)), np.zeros(code.COLUMNS, np.float32)
-        parallel.share(code.panels, lambda i, j: (x, rows, y, out, zeros, i, j), -(-m // code.COLUMNS), work)
+        rows, zeros = offsets((n, k)), np.zeros(code.WIDE, np.float32)
+        parallel.share(code.panels, lambda i, j: (x, rows, y, out, zeros, i, j), -(-m // code.WIDE), work)
         return True
     if n <= FEW and x.flags.c_contiguous and y.T.flags.c_contiguous and k % code.LANES == 0:
         rows = offsets((m, k), multiple=code.DOT_COLUMNS).reshape(-1, code.DOT_COLUMNS)

@@ -1,9 +1,9 @@
-"""The compiled matrix products, for float32 factors with few rows, which BLAS is slow with. Contract: `matmul.py`.
+"""The compiled matrix products, for float32 factors of which one is long and narrow. Contract: `matmul.py`.
 
-`panels` multiplies with a matrix (K, N) whose rows are long, as the gradients of a linear layer do: it copies a few
-blocks of columns into a panel that stays in the cache. `dots` multiplies with the transpose of a matrix (N, K), as a
-linear layer does: both factors' rows are read along, a chunk of K at a time. Each result is the sum of the same
-numbers in the same order, however the work is shared out.
+`panels` multiplies with a matrix (K, N), as the gradients of a linear layer do: it copies some of the columns into a
+panel that stays in the cache. `dots` multiplies a few rows with the transpose of a matrix (N, K), as a linear layer
+does: vectors along both factors' rows, a chunk of K at a time. Each result is the sum of the same numbers in the same
+order, however the work is shared out.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from .fused_compiled import clear, options, table
 from .room import give_back, image_at, take
 from .team_compiled import handed_over
 from .tile import (
-    COLUMNS,
     DOT_COLUMNS,
     DOT_ROWS,
     DOTS,
     LANES,
-    LOW_MR,
+    WIDE,
+    WIDE_MR,
     copy_vector,
     dot_tile,
-    low_tile,
+    wide_tile,
 )  # fmt: skip
 
-PANEL = 2  # blocks of columns that are copied together
+PANEL = 256 // WIDE  # blocks of columns that are copied together: 1 KB of each row
 CHUNK = 32 * LANES  # elements of a row that `dots` takes at a time: DOT_COLUMNS times as many fit into half of the L1
 
 _matrix = float32[:, ::1]
@@ -37,32 +37,32 @@ def panels(
     slot: int, x: np.ndarray, rows: np.ndarray, y: np.ndarray, out: np.ndarray, zeros: np.ndarray,
     first: int, last: int,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """The blocks first to last of the COLUMNS of out (M, N) = x · y, with x[i, 0] at rows[i] and y (K, N).
+    """The blocks first to last of the WIDE columns of out (M, N) = x · y, with x[i, 0] at rows[i] and y (K, N).
 
-    M is at least LOW_MR and N at least COLUMNS: last tiles that would not be full overlap those before.
+    M is at least WIDE_MR and N at least WIDE: last tiles that would not be full overlap those before.
     """
     if handed_over(slot):
         return
     (M, N), K = out.shape, len(y)
-    panel_at = take(PANEL * K * COLUMNS)
+    panel_at = take(PANEL * K * WIDE)
     x_at, y_at, out_at = x.ctypes.data, y.ctypes.data, out.ctypes.data
     rows_at, zeros_at = rows.ctypes.data, zeros.ctypes.data
     for block in range(first, last, PANEL):
         count = min(PANEL, last - block)
         for k in range(K):
             for p in range(count):
-                from_ = y_at + 4 * (k * N + min((block + p) * COLUMNS, N - COLUMNS))
-                to = panel_at + 4 * (p * K + k) * COLUMNS
-                for c in range(0, COLUMNS, LANES):
+                from_ = y_at + 4 * (k * N + min((block + p) * WIDE, N - WIDE))
+                to = panel_at + 4 * (p * K + k) * WIDE
+                for c in range(0, WIDE, LANES):
                     copy_vector(to + 4 * c, from_ + 4 * c)
-        for m in range(0, M, LOW_MR):
-            row = min(m, M - LOW_MR)
+        for m in range(0, M, WIDE_MR):
+            row = min(m, M - WIDE_MR)
             for p in range(count):
-                column = min((block + p) * COLUMNS, N - COLUMNS)
-                low_tile(
+                column = min((block + p) * WIDE, N - WIDE)
+                wide_tile(
                     out_at + 4 * (row * N + column), N, zeros_at, 0,
                     x_at, rows_at + 8 * row, 1, rows_at, 1, K,
-                    panel_at + 4 * p * K * COLUMNS, COLUMNS,
+                    panel_at + 4 * p * K * WIDE, WIDE,
                 )  # fmt: skip
     give_back(panel_at)
 

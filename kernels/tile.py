@@ -4,9 +4,9 @@
 
     c[i, j] = init[i, j] + sum over s, k of a[rows[i] + segments[s] + k * a_step] * b[s * run + k, j]
 
-with its MR x NR sums in vector registers; `low_tile` computes LOW_MR rows. Each step of k loads NR vectors of b,
-spreads one number of a over a vector for each row, and does MR x NR fused multiply-adds. Compilers do not find this
-by themselves.
+with its MR x NR sums in vector registers; `low_tile` computes LOW_MR rows, `wide_tile` WIDE_MR rows and WIDE_NR
+vectors. Each step of k loads NR vectors of b, spreads one number of a over a vector for each row, and does MR x NR
+fused multiply-adds. Compilers do not find this by themselves.
 
 Design: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication (2008),
 https://doi.org/10.1145/1356052.1356053
@@ -34,6 +34,8 @@ def _shape_for(features: dict[str, bool]) -> tuple[int, int, int]:  # pragma: no
 LANES, MR, NR = _shape_for(binding.get_host_cpu_features())
 COLUMNS = NR * LANES
 LOW_MR = MR - 1  # of 32, 64 or 128 rows, tiles of 11 leave fewer over than tiles of 12
+WIDE_MR, WIDE_NR = (6, 2) if LANES == 8 else (6, 4)  # rows of a may lie 4 KB apart, for which a cache has 8 places
+WIDE = WIDE_NR * LANES
 
 Float, Int = ir.FloatType(), ir.IntType(64)
 Vector = ir.VectorType(Float, LANES)
@@ -72,7 +74,7 @@ def _multiply_add(builder: Any) -> Any:  # pragma: no cover
     return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
 
 
-def _tile(rows_of_tile: int) -> Any:  # pragma: no cover
+def _tile(rows_of_tile: int, vectors: int) -> Any:  # pragma: no cover
     @intrinsic
     def tile(
         typing_context: Any, c: Any, c_stride: Any, init: Any, init_stride: Any, a: Any, rows: Any, a_step: Any,
@@ -81,7 +83,7 @@ def _tile(rows_of_tile: int) -> Any:  # pragma: no cover
         """See above. c, init, a, b are addresses of float32, rows and segments of int64; strides count elements."""
 
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _emit_tile(builder, rows_of_tile, *args)
+            _emit_tile(builder, rows_of_tile, vectors, *args)
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 12), emit
@@ -90,13 +92,13 @@ def _tile(rows_of_tile: int) -> Any:  # pragma: no cover
 
 
 def _emit_tile(
-    builder: Any, rows_of_tile: int, c: Any, c_stride: Any, init: Any, init_stride: Any, a: Any, rows: Any, a_step: Any,
-    segments: Any, n_segments: Any, run: Any, b: Any, b_stride: Any,
+    builder: Any, rows_of_tile: int, vectors: int, c: Any, c_stride: Any, init: Any, init_stride: Any, a: Any,
+    rows: Any, a_step: Any, segments: Any, n_segments: Any, run: Any, b: Any, b_stride: Any,
 ) -> None:  # fmt: skip  # pragma: no cover
     c, init, a, b = (builder.inttoptr(p, Float.as_pointer()) for p in (c, init, a, b))
     rows, segments = (builder.inttoptr(p, Int.as_pointer()) for p in (rows, segments))
     multiply_add = _multiply_add(builder)
-    tile_rows, tile_columns = range(rows_of_tile), range(NR)
+    tile_rows, tile_columns = range(rows_of_tile), range(vectors)
     sums = [[cgutils.alloca_once(builder, Vector) for _ in tile_columns] for _ in tile_rows]
     for i in tile_rows:
         for j in tile_columns:
@@ -122,8 +124,9 @@ def _emit_tile(
             store(builder, total, at(builder, c, builder.mul(c_stride, Int(i)), j * LANES))
 
 
-tile = _tile(MR)
-low_tile = _tile(LOW_MR)
+tile = _tile(MR, NR)
+low_tile = _tile(LOW_MR, NR)
+wide_tile = _tile(WIDE_MR, WIDE_NR)
 
 
 # Tiles of dot products: rows of a times rows of b, whose elements lie side by side in memory.
@@ -171,6 +174,35 @@ def _add_neighbours(builder: Any, u: Any, v: Any) -> Any:  # pragma: no cover
     index = ir.VectorType(ir.IntType(32), LANES)
     even, odd = (builder.shuffle_vector(u, v, ir.Constant(index, list(range(i, 2 * LANES, 2)))) for i in (0, 1))
     return builder.fadd(even, odd)
+
+
+@intrinsic
+def turn(typing_context: Any, to: Any, to_stride: Any, from_: Any, stride: Any, last: Any) -> Any:  # pragma: no cover
+    """to[k, i] = from[i, k] for LANES rows and columns, at addresses of float32; strides count elements.
+
+    Rows behind `last`, an address, are that one again. In each of log2(LANES) turns the first half of the vectors is
+    interleaved with the second: the bits of an element's row and column move on by one place.
+    """
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        to, to_stride, from_, stride, last = args
+        rows = [builder.add(from_, builder.mul(stride, Int(4 * i))) for i in range(LANES)]
+        rows = [builder.select(builder.icmp_unsigned("<", row, last), row, last) for row in rows]
+        vectors = [load(builder, builder.inttoptr(row, Float.as_pointer())) for row in rows]
+        half, index = LANES // 2, ir.VectorType(ir.IntType(32), LANES)
+        halves = [[i for pair in range(start, start + half) for i in (pair, pair + LANES)] for start in (0, half)]
+        for _ in range(LANES.bit_length() - 1):
+            vectors = [
+                builder.shuffle_vector(u, v, ir.Constant(index, interleaved))
+                for u, v in zip(vectors[:half], vectors[half:], strict=True)
+                for interleaved in halves
+            ]
+        for k, vector in enumerate(vectors):
+            place = at(builder, builder.inttoptr(to, Float.as_pointer()), builder.mul(to_stride, Int(k)))
+            store(builder, vector, place)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 5), emit
 
 
 def apart(function: Any) -> Any:  # pragma: no cover

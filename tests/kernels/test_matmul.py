@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from tinygrad_mnist.kernels import parallel, team
+from tinygrad_mnist.kernels import matmul_turned, parallel, team
 
 from tinygrad_mnist import kernels
 
@@ -34,6 +34,7 @@ def test_transposed_operands(threads, rng):
 @pytest.fixture
 def none_is_small(monkeypatch):
     monkeypatch.setattr(sys.modules["tinygrad_mnist.kernels.matmul"], "SMALL", 0)
+    monkeypatch.setattr(matmul_turned, "SMALL", 0)
     monkeypatch.setattr(parallel, "SMALL", 0)
 
 
@@ -50,7 +51,9 @@ def factors(rng, x, y, layouts):
     ("x", "y"),
     [((12, 7), (7, 32)), ((31, 40), (40, 300)), ((129, 5), (5, 33)), ((2, 16), (16, 1)), ((33, 528), (528, 13)),
      ((70, 32), (32, 5)), ((2, 272), (272, 70)), ((1, 272), (272, 70)), ((11, 7), (7, 32)),
-     ((1, 7), (7, 270)), ((70, 1), (1, 33)), ((12, 300), (300, 33)), ((200, 32), (32, 40))],
+     ((1, 7), (7, 270)), ((70, 1), (1, 33)), ((12, 300), (300, 33)), ((200, 32), (32, 40)), ((5, 7), (7, 90)),
+     ((6, 7), (7, 64)), ((49, 512), (512, 16)), ((49, 512), (512, 15)), ((64, 1600), (1600, 40)), ((100, 16), (16, 90)),
+     ((129, 496), (496, 20)), ((130, 784), (784, 49))],
 )  # fmt: skip
 @pytest.mark.parametrize("layouts", ["CC", "FC", "CF", "AC", "CA", "rC"])
 def test_every_layout_gives_the_product(x, y, layouts, threads, none_is_small, rng):
@@ -67,7 +70,8 @@ def test_every_layout_gives_the_product(x, y, layouts, threads, none_is_small, r
 @pytest.mark.parametrize(
     ("x", "y", "layouts"),
     [((31, 40), (40, 300), "CC"), ((31, 40), (40, 300), "FC"), ((33, 528), (528, 13), "CF"),
-     ((3, 528), (528, 13), "CF"), ((1, 131), (131, 333), "CC"), ((1, 131), (131, 33), "CF"), ((33, 1), (1, 70), "CC")],
+     ((3, 528), (528, 13), "CF"), ((1, 131), (131, 333), "CC"), ((1, 131), (131, 33), "CF"), ((33, 1), (1, 70), "CC"),
+     ((70, 1600), (1600, 40), "CF"), ((150, 528), (528, 70), "CF")],
 )  # fmt: skip
 def test_compiled_products_have_the_same_bits_with_any_number_of_threads(
     x, y, layouts, none_is_small, monkeypatch, rng
