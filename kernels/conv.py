@@ -14,13 +14,17 @@ ways; layers with many weights and few pixels go to `conv_taps`.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from . import conv_direct, conv_few, conv_patches, conv_taps
-from .conv_patches import Pair, out_sizes, patches
+from .conv_patches import Pair, col2im, out_sizes, patches
 from .fused import NONE, nhwc
 from .half import in_float32
 from .matmul import matmul
+
+PRODUCT = 2**26  # multiplications: beyond, a product for each tap is faster, without the pixels outside the image
 
 
 @in_float32()
@@ -55,6 +59,34 @@ def _one_product(
     return y.reshape(*cols.shape[:3], O).transpose(0, 3, 1, 2)
 
 
+def _is_one_product(dy: np.ndarray, weights: int) -> bool:
+    """Whether gradients, too, are faster by one product with all patches."""
+    pixels = dy.size // dy.shape[1]
+    return pixels <= conv_few.PIXELS and pixels * weights <= PRODUCT
+
+
+def _one_product_input_grad(
+    dy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair
+) -> np.ndarray:
+    """dx from the gradients of all patches, added up where they overlap."""
+    O, C, KH, KW = w.shape
+    pixels, as_shape = dy.transpose(0, 2, 3, 1), w.flags.c_contiguous
+    rows = (w if as_shape else w.transpose(0, 2, 3, 1)).reshape(O, -1)
+    cols = matmul(pixels.reshape(-1, O), rows).reshape(*pixels.shape[:3], *((C, KH, KW) if as_shape else (KH, KW, C)))
+    dx = col2im(cols.transpose(0, 1, 2, 4, 5, 3) if as_shape else cols, x_shape, stride, padding, dilation)
+    return nhwc(dx).transpose(0, 3, 1, 2)
+
+
+def _one_product_weight_grad(
+    dy: np.ndarray, x: np.ndarray, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair
+) -> np.ndarray:
+    """dw from the patches of all images at once."""
+    O, C, KH, KW = w_shape
+    cols = patches(x, (KH, KW), stride, padding, dilation)[:, : dy.shape[2], : dy.shape[3]]
+    dw = matmul(dy.transpose(1, 0, 2, 3).reshape(O, -1), cols.reshape(-1, KH * KW * C))
+    return dw.reshape(O, KH, KW, C).transpose(0, 3, 1, 2)
+
+
 @in_float32()
 def conv2d_input_grad(
     dy: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
@@ -62,7 +94,8 @@ def conv2d_input_grad(
     """dx (N, C, H, W): the adjoint of conv2d in x, which is also the transposed convolution."""
     geometry = stride, padding, dilation, groups
     if conv_taps.suits(x_shape, w.shape, *geometry):
-        return conv_taps.conv2d_input_grad(dy, w, x_shape, stride, padding, dilation)
+        way = _one_product_input_grad if _is_one_product(dy, w.size) else conv_taps.conv2d_input_grad
+        return way(dy, w, x_shape, stride, padding, dilation)
     if conv_direct.usable(dy, w, w.shape, *geometry):
         return conv_direct.conv2d_input_grad(dy, w, x_shape, *geometry)
     no_x = np.broadcast_to(dy.dtype.type(0), x_shape)
@@ -76,7 +109,8 @@ def conv2d_weight_grad(
     """dw (O, C/G, KH, KW): the adjoint of conv2d in w."""
     geometry = stride, padding, dilation, groups
     if conv_taps.suits(x.shape, w_shape, *geometry):
-        return conv_taps.conv2d_weight_grad(dy, x, w_shape, stride, padding, dilation)
+        way = _one_product_weight_grad if _is_one_product(dy, math.prod(w_shape)) else conv_taps.conv2d_weight_grad
+        return way(dy, x, w_shape, stride, padding, dilation)
     if conv_direct.usable(dy, x, w_shape, *geometry):
         return conv_direct.conv2d_weight_grad(dy, x, w_shape, *geometry)
     no_w = nhwc(np.zeros(w_shape, dy.dtype)).transpose(0, 3, 1, 2)

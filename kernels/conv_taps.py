@@ -5,7 +5,7 @@
 where only the pixels whose tap lies inside the image take part: of 2x2 pixels under a 3x3 kernel, 16 products of 36.
 The last layers of a network have more weights than pixels, so that what counts is how often weights are read and
 written: here once a pass, where they lie. The worker threads share the channels, not the batch, so that no two of them
-need the same weights. (The forward pass of very few pixels multiplies all patches at once instead: see `conv.py`.)
+need the same weights. (Very few pixels' patches are multiplied all at once instead: see `conv.py`.)
 Arrays are channels-last inside, (N, H, W, C), and so are weights, (O, KH, KW, C): those of `models.ResNet` lie like
 that in memory, others are copied.
 """

@@ -265,6 +265,8 @@ def test_where_many_weights_and_few_pixels_go(monkeypatch):
     for module, name in (
         (conv, "_one_product"),
         (conv_few, "conv2d"),
+        (conv, "_one_product_input_grad"),
+        (conv, "_one_product_weight_grad"),
         (conv_taps, "conv2d_input_grad"),
         (conv_taps, "conv2d_weight_grad"),
     ):
@@ -275,7 +277,11 @@ def test_where_many_weights_and_few_pixels_go(monkeypatch):
         assert_close(kernels.conv2d(x, lies, None, *args), y - b[:, None, None], w[0].size)
         assert_close(kernels.conv2d_input_grad(dy, lies, x.shape, *args), dx, w[:, 0].size)
     assert_close(kernels.conv2d_weight_grad(dy, x, w.shape, *args), dw, dy[:, 0].size)
-    assert calls[::3] == ["_one_product", "conv2d", "conv2d_weight_grad"]
+    assert calls[::3] == ["_one_product", "conv2d", "_one_product_weight_grad"]
+    monkeypatch.setattr(conv, "PRODUCT", 12 * w.size - 1)
+    assert_close(kernels.conv2d_input_grad(dy, w, x.shape, *args), dx, w[:, 0].size)
+    assert_close(kernels.conv2d_weight_grad(dy, x, w.shape, *args), dw, dy[:, 0].size)
+    assert calls[-2:] == ["conv2d_input_grad", "conv2d_weight_grad"]
     before = compiled.use_compiled(False)
     assert_close(kernels.conv2d(x, LAYOUTS["channels_last"](w), b, *args), y, w[0].size)
     compiled.use_compiled(before)
