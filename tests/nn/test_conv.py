@@ -300,3 +300,18 @@ def test_a_view_of_the_weights_shows_their_memory(device):
         conv.weight.data.view(-1)[:2] = 5.0
     assert (conv.weight[1] == 7).all()
     assert (conv.weight[0, 0, 0, :2] == 5).all()
+
+
+@pytest.mark.parametrize("then", [None, "relu", "relu_pool"])
+def test_scale_multiplies_the_sums(then, rng):
+    x, w, scale = (
+        tg.tensor(rng.standard_normal(shape), requires_grad=True) for shape in ((2, 3, 6, 5), (4, 3, 3, 3), (4,))
+    )
+    expected = F.conv2d(x, w) * scale.reshape(-1, 1, 1)
+    expected = expected if then is None else F.relu(expected)
+    expected = F.max_pool2d(expected, 2) if then == "relu_pool" else expected
+    y = F.conv2d(x, w, then=then, scale=scale)
+    close(y, expected)
+    seed = tg.tensor(rng.standard_normal(tuple(y.shape)))
+    for a, b in zip(*(tg.autograd.grad(found, [x, w, scale], seed) for found in (y, expected)), strict=True):
+        close(a, b)
