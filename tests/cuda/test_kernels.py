@@ -50,7 +50,7 @@ def convolutions(draw: Any) -> tuple[Any, ...]:
     x = numbers(draw, (N, CG * groups, *size), dtype)
     w = numbers(draw, (OG * groups, CG, *kernel), dtype)
     b = draw(st.sampled_from([None, numbers(draw, (OG * groups,), dtype)]))
-    out = [kernels.conv.out_size(size[a], kernel[a], stride[a], padding[a], dilation[a]) for a in (0, 1)]
+    out = kernels.conv_patches.out_sizes(x.shape, kernel, stride, padding, dilation)
     dy = numbers(draw, (N, OG * groups, *out), dtype)
     return x, w, b, dy, (stride, padding, dilation), groups
 
