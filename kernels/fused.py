@@ -28,14 +28,6 @@ NO_CHOICE = np.zeros((1, 1, 1, 1), np.uint8)
 ALL = slice(None)
 
 
-def usable(*arrays: np.ndarray) -> bool:
-    """Whether the arrays are float32 and not empty, and compiled kernels may be used."""
-    for a in arrays:
-        if a.dtype != FLOAT32 or not a.size:
-            return False
-    return compiled.load("conv_compiled") is not None
-
-
 def empty_result(
     N: int, O: int, OH: int, OW: int, step: int, dtype: np.dtype = FLOAT32
 ) -> tuple[np.ndarray, np.ndarray]:

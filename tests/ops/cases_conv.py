@@ -67,4 +67,23 @@ CASES = [
         ours=lambda *a: ops.conv2d_relu(*a, (1, 1), (1, 1), (1, 1), 1, True),
         theirs=relu_pool,
     ),
+    case(
+        "conv2d_scaled",
+        X,
+        (6, 4, 3, 2),
+        (6,),
+        (6,),
+        covers=("_conv2d_of_few_pixels",),
+        ours=lambda *a: ops.conv2d_scaled(*a, *PLAIN, False),
+        theirs=lambda x, w, scale, b: F.conv2d(x, w) * scale[:, None, None] + b[:, None, None],
+    ),
+    case(
+        "conv2d_scaled",
+        (1, 2, 4, 4),
+        (3, 2, 3, 3),
+        (3,),
+        (3,),
+        ours=lambda *a: ops.conv2d_scaled(*a, *PLAIN, True),
+        theirs=lambda x, w, scale, b: F.relu(F.conv2d(x, w) * scale[:, None, None] + b[:, None, None]),
+    ),
 ]
