@@ -172,3 +172,11 @@ def test_errors(device):
     ]:  # fmt: skip
         with pytest.raises(raises, match=message):
             call()
+
+
+@pytest.mark.parametrize("window", [(2.0, 2.0), (True, 2), {2}])
+def test_a_wrong_window_is_refused_also_after_one_that_compares_equal(window):
+    F.max_pool2d(tg.ones(1, 1, 4, 4), (2, 2))
+    F.max_pool2d(tg.ones(1, 1, 4, 4), (1, 2))
+    with pytest.raises(TypeError, match="kernel_size: expected an int or two ints"):
+        F.max_pool2d(tg.ones(1, 1, 4, 4), window)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from ... import ops
@@ -106,14 +105,7 @@ def max_unpool2d(
 
 def _windows(input: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Pair) -> tuple[Pair, Pair, Pair]:
     """Kernel, stride and padding as pairs, if they fit the image."""
-    given = (tuple(v) if isinstance(v, list) else v for v in (kernel_size, stride, padding))
-    return _checked_windows(input.array.shape, *given, dilation)
-
-
-@functools.lru_cache(256, typed=True)
-def _checked_windows(
-    shape: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any, dilation: Pair
-) -> tuple[Pair, Pair, Pair]:
+    shape = input.array.shape
     kernel = pair(kernel_size, "kernel_size", 1)
     steps = kernel if stride is None or stride == () else pair(stride, "stride", 1)
     margin = pair(padding, "padding")
