@@ -23,6 +23,8 @@ from tinygrad_mnist.datasets.idx import write_idx
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "train_cnn.py"
 ENV = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
+# A Ctrl-C that raises at once may fall between the opening of a file and its `with`, in the library's code or Python's.
+INTERRUPTED = {**ENV, "PYTHONWARNINGS": "error,ignore::ResourceWarning"}
 
 
 @pytest.fixture(scope="session")
@@ -52,10 +54,9 @@ def start(command: list[Any], folder: Path, **arguments: Any) -> subprocess.Pope
     return subprocess.Popen(
         command,
         cwd=folder,
-        env=ENV,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **arguments},
+        **{"env": ENV, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **arguments},
     )
 
 
@@ -176,7 +177,7 @@ def test_same_seed_same_run(command: list[Any], reference: Path, tmp_path: Path)
 def test_interrupt_saves_and_the_command_it_prints_goes_on(
     command: list[Any], reference: Path, tmp_path: Path, presses: int
 ) -> None:
-    with start([*command, "--json", "h.jsonl"], tmp_path) as process:
+    with start([*command, "--json", "h.jsonl"], tmp_path, env=INTERRUPTED) as process:
         wait_for(tmp_path / "h.jsonl", process)
         for _ in range(presses):
             process.send_signal(signal.SIGINT)
@@ -184,8 +185,8 @@ def test_interrupt_saves_and_the_command_it_prints_goes_on(
         out, err = process.communicate()
     assert process.returncode == 130
     assert out == ""
-    blank, stopped, go_on = err.splitlines()
-    assert blank == ""
+    blank, stopped, go_on, *more = err.splitlines()
+    assert (blank, more) == ("", []), err
     assert stopped.startswith("Stopped")
     with start(go_on, tmp_path, shell=True) as process:
         out, err = process.communicate()
@@ -200,7 +201,7 @@ def test_interrupts_at_any_moment(command: list[Any], reference: Path, tmp_path:
     for _ in range(6):
         resume = ["--resume"] if list(tmp_path.glob("mnist_cnn.checkpoints/step-*")) else []
         (tmp_path / "h.jsonl").unlink(missing_ok=True)
-        with start([*command, "--json", "h.jsonl", *resume], tmp_path) as process:
+        with start([*command, "--json", "h.jsonl", *resume], tmp_path, env=INTERRUPTED) as process:
             wait_for(tmp_path / ("h.jsonl" if resume else "mnist_cnn.checkpoints"), process)
             time.sleep(rng.uniform(0, 0.2))
             process.send_signal(signal.SIGINT)
