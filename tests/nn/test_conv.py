@@ -315,3 +315,13 @@ def test_scale_multiplies_the_sums(then, rng):
     seed = tg.tensor(rng.standard_normal(tuple(y.shape)))
     for a, b in zip(*(tg.autograd.grad(found, [x, w, scale], seed) for found in (y, expected)), strict=True):
         close(a, b)
+
+
+@pytest.mark.parametrize("name", ["stride", "padding", "dilation"])
+@pytest.mark.parametrize("wrong", [(2.0, 2.0), (True, 2), {2}])
+def test_a_wrong_pair_is_refused_also_after_one_that_compares_equal(name, wrong):
+    x, w = tg.ones(1, 1, 6, 6), tg.ones(1, 1, 2, 2)
+    for right in ((2, 2), (1, 2)):
+        F.conv2d(x, w, **{name: right})
+    with pytest.raises(TypeError, match=f"{name}: expected an int or two ints"):
+        F.conv2d(x, w, **{name: wrong})

@@ -65,8 +65,9 @@ def conv2d(
     """
     x = as_images(input, weight, bias)
     shapes = input.array.shape, weight.array.shape, None if bias is None else bias.array.shape
-    where: Any = [tuple(v) if isinstance(v, list) else v for v in (stride, padding, dilation)]
-    extra, geometry = _conv2d_geometry(*shapes, *where, groups, then)
+    margin = padding if isinstance(padding, str) else pair(padding, "padding")
+    steps, dilations = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
+    extra, geometry = _conv2d_geometry(*shapes, steps, margin, dilations, groups, then)
     if extra is not None:
         x = pad(x, (0, extra[1], 0, extra[0]))
     if scale is not None:
@@ -84,21 +85,20 @@ def _conv2d_geometry(
     shape: tuple[int, ...],
     w_shape: tuple[int, ...],
     b_shape: tuple[int, ...] | None,
-    stride: int | Pair,
-    padding: int | Pair | str,
-    dilation: int | Pair,
+    steps: Pair,
+    padding: Pair | str,
+    dilations: Pair,
     groups: int,
     then: str | None,
 ) -> tuple[Pair | None, tuple[Pair, Pair, Pair, int]]:
     """Rows and columns missing at the end, if any; stride, padding, dilation and groups. Raises if they do not fit."""
-    steps, dilations = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
     _check_weight(w_shape, b_shape, groups, w_shape[0] if w_shape else 0)
     _, CG, *kernel = w_shape
     _check_channels(shape, CG * groups)
     if isinstance(padding, str):
         before, extra = _string_padding(padding, (kernel[0], kernel[1]), steps, dilations)
     else:
-        before, extra = pair(padding, "padding"), (0, 0)
+        before, extra = padding, (0, 0)
     H, W = shape[-2:]
     padded = H + extra[0] + 2 * before[0], W + extra[1] + 2 * before[1]
     reach = dilations[0] * (kernel[0] - 1) + 1, dilations[1] * (kernel[1] - 1) + 1
