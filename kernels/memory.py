@@ -30,9 +30,9 @@ class Loan(np.ndarray):
 
     kept = 2**29  # bytes that wait at most
 
-    def __del__(self, waiting: dict[int, Raw] = _waiting) -> None:  # bound here: at exit there are no globals
+    def __del__(self, waiting: dict[int, Raw] = _waiting, kind: type = Raw) -> None:  # at exit there are no globals
         raw = self.base
-        if not isinstance(raw, Raw):  # a part of a loan
+        if not isinstance(raw, kind):  # a part of a loan
             return
         waiting[id(raw)] = raw
         held = sum([raw.nbytes for raw in list(waiting.values())])
