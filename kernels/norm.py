@@ -37,26 +37,26 @@ LONG = 64  # numbers in a row that are enough for the compiled loops
 @in_float32()
 def batch_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
     """y (N, C, ...), and the mean and biased variance (C,) of the batch in float64."""
-    mean, var = batch_moments(x)
-    r = 1 / np.sqrt(var + eps)
-    return _scale_and_shift(x, mean, r if w is None else r * w, b), mean, var
+    mean, var, vectors = batch_statistics(x, w, b, eps)
+    return _scale_and_shift(x, vectors), mean, var
 
 
-def batch_moments(x: Array) -> tuple[Array, Array]:
-    """The mean and biased variance (C,) of x (N, C, ...), in float64."""
+def batch_statistics(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
+    """The mean and biased variance (C,) of x (N, C, ...) in float64; the vectors of `batch_norm_scale`, (3, C)."""
     images = _last(x)
-    origin = images[(0,) * (x.ndim - 1)].astype(np.float64) if x.size else np.zeros(x.shape[1])
-    total, squares = _run(batch_norm_sums, [images], origin, summed=True) / _count(x)
-    mean = origin + total
-    # Not negative: the origin is one of the elements, so total² is at most count times the variance.
-    return mean, squares - total * total
+    C = x.shape[1]
+    origin = images[(0,) * (x.ndim - 1)].astype(np.float64) if x.size else np.zeros(C)
+    sums = _run(batch_norm_sums, [images], origin, summed=True)
+    moments, vectors = np.empty((2, C)), np.empty((3, C), x.dtype)
+    twin(batch_norm_vectors, x)(sums, origin, *optional_weights(w, b, C, x.dtype), eps, _count(x), moments, vectors)
+    return moments[0], moments[1], vectors
 
 
 @in_float32()
 def channel_affine(x: Array, w: Array, b: Array) -> Array:
     """y = w x + b with w and b (C,): batch norm by a mean and variance that are known before."""
     if x.size >= SMALL:
-        return _scale_and_shift(x, np.zeros_like(w), w, b)
+        return _scale_and_shift(x, np.array([np.zeros_like(w), w, b], x.dtype))
     per_channel = -1, *(1,) * (x.ndim - 2)
     y = x * w.astype(x.dtype, copy=False).reshape(per_channel)
     y += b.astype(x.dtype, copy=False).reshape(per_channel)
@@ -68,13 +68,22 @@ def batch_norm_grad(
     dy: Array, x: Array, w: Array | None, mean: Array, var: Array, eps: float
 ) -> tuple[Array, Array, Array]:
     """dx (N, C, ...), dw (C,), db (C,)."""
-    dx, r, count = empty_like(x), 1 / np.sqrt(var + eps), _count(x)
-    arrays = [_last(x), _last(dy)]
-    db, along = _run(batch_norm_grad_sums, arrays, mean, summed=True)
-    dw = along * r
-    vectors = mean, db / count, dw * r / count, r if w is None else r * w
-    _run(batch_norm_input_grad, [*arrays, _last(dx)], *[v.astype(x.dtype) for v in vectors])
-    return dx, dw.astype(x.dtype), db.astype(x.dtype)
+    dx, arrays = empty_like(x), [_last(x), _last(dy)]
+    sums = _run(batch_norm_grad_sums, arrays, mean, summed=True)
+    vectors, dw, db = batch_gradients(sums, x, w, mean, var, eps)
+    _run(batch_norm_input_grad, [*arrays, _last(dx)], *vectors)
+    return dx, dw, db
+
+
+def batch_gradients(
+    sums: Array, x: Array, w: Array | None, mean: Array, var: Array, eps: float
+) -> tuple[Array, Array, Array]:
+    """The vectors of `batch_norm_input_grad`, (4, C), then dw and db, from the sums of `batch_norm_grad_sums`."""
+    C = x.shape[1]
+    vectors, dw, db = np.empty((4, C), x.dtype), np.empty(C, x.dtype), np.empty(C, x.dtype)
+    weight, _ = optional_weights(w, None, C, x.dtype)
+    twin(batch_norm_grad_vectors, x)(sums, mean, var, weight, eps, _count(x), vectors, dw, db)
+    return vectors, dw, db
 
 
 @in_float32(1)
@@ -93,9 +102,8 @@ def layer_norm_grad(dy: Array, x: Array, w: Array | None, mean: Array, r: Array)
     return dx, dw.astype(x.dtype), db.astype(x.dtype)
 
 
-def _scale_and_shift(x: Array, mean: Array, scale: Array, shift: Array | None) -> Array:
+def _scale_and_shift(x: Array, vectors: Array) -> Array:
     y = empty_like(x)
-    vectors = mean.astype(x.dtype), *optional_weights(scale, shift, x.shape[1], x.dtype)
     _run(batch_norm_scale, [_last(x), _last(y)], *vectors)
     return y
 
@@ -103,6 +111,12 @@ def _scale_and_shift(x: Array, mean: Array, scale: Array, shift: Array | None) -
 def optional_weights(w: Array | None, b: Array | None, n: int, dtype: np.dtype) -> tuple[Array, Array]:
     """w and b, in memory of our own; 1 and 0 where there are none."""
     return np.ones(n, dtype) if w is None else w.astype(dtype), np.zeros(n, dtype) if b is None else b.astype(dtype)
+
+
+def twin(step: Callable[..., None], x: Array) -> Callable[..., None]:
+    """The step, or its compiled twin where x is float32."""
+    code = compiled.load("norm_compiled") if x.dtype == FLOAT32 else None
+    return getattr(code, step.__name__) if code else step
 
 
 def _last(x: Array) -> Array:
@@ -128,7 +142,8 @@ def _run(step: Callable[..., None], arrays: list[Array], *others: Array | float,
         arrays = [a if a.flags.carray else np.require(a, requirements=["C", "A", "W"]) for a in arrays]
     wide = 1  # pixels taken as one row, with the vectors repeated: loops are slow with short rows
     if x.ndim > 2 and x.size and (code or all(a.flags.c_contiguous for a in arrays)):
-        wide = x.shape[-2] if code is None else 1 if C >= LONG else math.gcd(x.size // C, 16)
+        few = C >= LONG or x.size < SMALL
+        wide = x.shape[-2] if code is None else 1 if few else math.gcd(x.size // C, 16)
         arrays = [a.reshape(-1, wide * C) for a in arrays]
     if wide > 1:
         others = tuple(np.tile(v, wide) for v in others)
@@ -160,6 +175,17 @@ def batch_norm_sums(x: Array, origin: Array, sums: Array) -> None:
     sums[1] += _channel_sum(d)
 
 
+def batch_norm_vectors(
+    sums: Array, origin: Array, w: Array, b: Array, eps: float, count: int, moments: Array, vectors: Array
+) -> None:
+    """moments (2, C): mean and biased variance; vectors (3, C): mean, scale and shift of `batch_norm_scale`."""
+    total, squares = sums / count
+    moments[0] = origin + total
+    # Not negative: the origin is one of the elements, so total² is at most count times the variance.
+    moments[1] = squares - total * total
+    vectors[0], vectors[1], vectors[2] = moments[0], 1 / np.sqrt(moments[1] + eps) * w, b
+
+
 def batch_norm_scale(x: Array, y: Array, mean: Array, scale: Array, shift: Array) -> None:
     """y = (x - mean) scale + shift"""
     np.subtract(x, mean, out=y)
@@ -175,6 +201,16 @@ def batch_norm_grad_sums(x: Array, dy: Array, mean: Array, sums: Array) -> None:
     z -= mean
     d *= z
     sums[1] += _channel_sum(d)
+
+
+def batch_norm_grad_vectors(
+    sums: Array, mean: Array, var: Array, w: Array, eps: float, count: int, vectors: Array, dw: Array, db: Array
+) -> None:
+    """vectors (4, C): mean, constant, slope and scale of `batch_norm_input_grad`; dw and db (C,)."""
+    r = 1 / np.sqrt(var + eps)
+    total, slope = sums[0], sums[1] * r
+    vectors[0], vectors[1], vectors[2], vectors[3] = mean, total / count, slope * r / count, r * w
+    dw[:], db[:] = slope, total
 
 
 def batch_norm_input_grad(

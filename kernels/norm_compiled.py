@@ -48,6 +48,18 @@ def batch_norm_sums(slot: int, x: np.ndarray, origin: np.ndarray, sums: np.ndarr
             squares[c] += d * d
 
 
+@njit(void(_sums, _exact_row, _row, _row, float64, int64, _sums, _rows), **_compile)
+def batch_norm_vectors(
+    sums: np.ndarray, origin: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float, count: int, moments: np.ndarray,
+    vectors: np.ndarray,
+) -> None:  # fmt: skip  # pragma: no cover
+    for c in range(len(w)):
+        total, squares = sums[0, c] / count, sums[1, c] / count
+        mean, var = origin[c] + total, squares - total * total
+        moments[0, c], moments[1, c] = mean, var
+        vectors[0, c], vectors[1, c], vectors[2, c] = mean, 1 / np.sqrt(var + eps) * w[c], b[c]
+
+
 @njit(void(int64, _rows, _rows, _row, _row, _row), **_compile)
 def batch_norm_scale(
     slot: int, x: np.ndarray, y: np.ndarray, mean: np.ndarray, scale: np.ndarray, shift: np.ndarray
@@ -82,6 +94,19 @@ def batch_norm_grad_sums(
         for c in range(C):
             total[c] += dy[m, c]
             along[c] += dy[m, c] * (x[m, c] - mean[c])
+
+
+@njit(void(_sums, _exact_row, _exact_row, _row, float64, int64, _rows, _row, _row), **_compile)
+def batch_norm_grad_vectors(
+    sums: np.ndarray, mean: np.ndarray, var: np.ndarray, w: np.ndarray, eps: float, count: int, vectors: np.ndarray,
+    dw: np.ndarray, db: np.ndarray,
+) -> None:  # fmt: skip  # pragma: no cover
+    for c in range(len(w)):
+        r = 1 / np.sqrt(var[c] + eps)
+        total, slope = sums[0, c], sums[1, c] * r
+        vectors[0, c], vectors[1, c] = mean[c], total / count
+        vectors[2, c], vectors[3, c] = slope * r / count, r * w[c]
+        dw[c], db[c] = slope, total
 
 
 @njit(inline="always")

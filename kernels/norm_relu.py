@@ -10,12 +10,14 @@ alone, `norm_relu_numpy.py`.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from . import compiled, norm_relu_numpy
 from .fused import RELU, RELU_POOL, Fused, empty_result, nhwc
 from .memory import empty
-from .norm import batch_moments, optional_weights
+from .norm import batch_gradients, batch_statistics
 from .parallel import for_blocks, pass_over, share
 
 Array = np.ndarray
@@ -28,23 +30,20 @@ def usable(*images: Array) -> bool:
 
 def batch_norm(x: Array, w: Array | None, b: Array | None, eps: float, step: int) -> tuple[Fused, Array, Array]:
     """What `step` (RELU or RELU_POOL) makes of the normalised x (N, C, H, W); the mean and variance (C,) in float64."""
-    x = nhwc(x).transpose(0, 3, 1, 2)
-    mean, var = batch_moments(x)
-    r = 1 / np.sqrt(var + eps)
-    return channel_affine(x, mean, r if w is None else r * w, b, step), mean, var
-
-
-def channel_affine(x: Array, mean: Array, scale: Array, shift: Array | None, step: int) -> Fused:
-    """What `step` makes of (x - mean) scale + shift."""
     images = nhwc(x)
+    mean, var, vectors = batch_statistics(images.transpose(0, 3, 1, 2), w, b, eps)
+    return scale(images, vectors, step), mean, var
+
+
+def scale(images: Array, vectors: Array, step: int) -> Fused:
+    """What `step` makes of (x - mean) scale + shift, the vectors (3, C), of images (N, H, W, C)."""
     N, H, W, C = images.shape
     y, choice = empty_result(N, C, H, W, step)
-    vectors = mean.astype(x.dtype), *optional_weights(scale, shift, C, x.dtype)
     if step == RELU:
         _run("scale_relu", [images, y], *vectors)
     else:
         _run("scale_relu_pool", [images, y, choice], *vectors)
-    return Fused(step, y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2), x.shape)
+    return Fused(step, y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2), (N, C, H, W))
 
 
 def batch_norm_grad(
@@ -53,12 +52,11 @@ def batch_norm_grad(
     """dx (N, C, H, W), dw (C,), db (C,) from dy, the gradient at fused.y."""
     pool, choice = ("pool_", [nhwc(fused.choice)]) if fused.step == RELU_POOL else ("", [])
     arrays = [nhwc(x), nhwc(fused.y), *choice, nhwc(dy)]
-    dx, r = empty(arrays[0].shape, x.dtype), 1 / np.sqrt(var + eps)
-    db, along = np.sum(_run(f"{pool}grad_sums", arrays, mean.astype(x.dtype), summed=True), axis=0)
-    dw, count = along * r, x.size // x.shape[1]
-    vectors = [v.astype(x.dtype) for v in (mean, db / count, dw * r / count, r if w is None else r * w)]
+    dx = empty(arrays[0].shape, x.dtype)
+    sums = functools.reduce(np.add, _run(f"{pool}grad_sums", arrays, mean.astype(x.dtype), summed=True))
+    vectors, dw, db = batch_gradients(sums, x, w, mean, var, eps)
     _run(f"{pool}input_grad", [*arrays, dx], *vectors)
-    return dx.transpose(0, 3, 1, 2), dw.astype(x.dtype), db.astype(x.dtype)
+    return dx.transpose(0, 3, 1, 2), dw, db
 
 
 def _run(name: str, arrays: list[Array], *vectors: Array, summed: bool = False) -> list[Array]:

@@ -240,7 +240,11 @@ def share(
 
     One block, if one thread does it all in less than team.SMALL `nanoseconds`.
     """
-    calls = [arguments(*block) for block in edges(n, pieces(1, nanoseconds))]
+    if nanoseconds < team.SMALL or _workers.threads == 1:
+        call = arguments(0, n)
+        function(team.HERE, *call)
+        return [call]
+    calls = [arguments(*block) for block in edges(n, _workers.threads)]
     for_calls(function, calls)
     return calls
 
