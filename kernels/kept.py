@@ -21,7 +21,7 @@ T = TypeVar("T")
 LARGEST = 2**20  # bytes of weights: of larger ones nothing is kept
 FEW = 16  # images: for more, making it anew costs nothing beside the rest
 
-_kept: dict[Hashable, tuple[weakref.ref, list[bytes | int], Any]] = {}
+_kept: dict[Hashable, tuple[weakref.ref, list[Any], Any]] = {}  # the array, copies of all bytes, what was made
 _constants: dict[int, int] = {}  # by their ids, numbered
 _numbers = itertools.count()
 
@@ -34,10 +34,11 @@ def kept(make: Callable[[], T], name: Hashable, w: np.ndarray, *others: np.ndarr
     if w.nbytes > LARGEST:
         return make()
     key = id(w), name
-    content = [b"" if a is None else _content(a) for a in (w, *others)]
+    content = [_content(a) for a in (w, *others)]
     found = _kept.get(key)
     if found is None or found[1] != content:
-        _kept[key] = found = weakref.ref(w, lambda _: _kept.pop(key, None)), content, make()
+        copies = [bytearray(c) if isinstance(c, memoryview) else c for c in content]
+        _kept[key] = found = weakref.ref(w, lambda _: _kept.pop(key, None)), copies, make()
     return found[2]
 
 
@@ -48,10 +49,13 @@ def constant(a: np.ndarray) -> np.ndarray:
     return a
 
 
-def _content(a: np.ndarray) -> bytes | int:
-    """The bytes of a, in the order in which it lies in memory if that is one run; its number if it is constant."""
+def _content(a: np.ndarray | None) -> memoryview | bytes | int | None:
+    """The memory of a, which a bytearray is compared with where it lies; if it is not one run, a copy of its bytes; if
+    it is constant, its number."""
+    if a is None:
+        return None
     number = _constants.get(id(a))
     if number is not None:
         return number
     run = a if a.flags.c_contiguous else flat(a)
-    return (a if run is None else run).tobytes()
+    return a.tobytes() if run is None else run.data
