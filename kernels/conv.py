@@ -9,7 +9,7 @@ with c over the C / G channels of o's group and x zero outside. All arrays are N
 channels-last in memory (an NHWC array seen as NCHW), which is what the products like to read.
 
 `conv_patches` computes that by NumPy alone, for numbers of every type. float32 goes to `conv_direct`, which has faster
-ways; layers with many weights and few pixels go to `conv_taps`.
+ways; layers with many weights and few pixels go to `conv_taps`, if Winograd's tiles are not faster.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import math
 
 import numpy as np
 
-from . import conv_direct, conv_few, conv_patches, conv_taps
+from . import compiled, conv_direct, conv_few, conv_patches, conv_taps, winograd
 from .conv_patches import Pair, col2im, out_sizes, patches
 from .fused import NONE, nhwc
 from .half import in_float32
 from .matmul import matmul
 
+TILES = 48  # of Winograd's: from so many on they are faster than a product for each tap, but for weight gradients
 PRODUCT = 2**26  # multiplications: beyond, a product for each tap is faster, without the pixels outside the image
 
 
@@ -35,12 +36,24 @@ def conv2d(
     geometry = stride, padding, dilation, groups
     if conv_few.usable(x, w, *geometry):
         return conv_few.conv2d(x, w, None, b, False, stride, padding, dilation)
-    if conv_taps.suits(x.shape, w.shape, *geometry):
+    if conv_taps.suits(x.shape, w.shape, *geometry) and not _by_tiles(x, w, x.shape, *geometry):
         OH, OW = out_sizes(x.shape, w.shape[2:], stride, padding, dilation)
         few = len(x) * OH * OW <= conv_few.PIXELS
         return (_one_product if few else conv_taps.conv2d)(x, w, b, stride, padding, dilation)
     way = conv_direct if conv_direct.usable(x, w, w.shape, *geometry) else conv_patches
     return way.conv2d(x, w, b, *geometry, NONE).y
+
+
+def _by_tiles(
+    a: np.ndarray, w: np.ndarray, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> bool:
+    """Whether Winograd's tiles are faster than a product for each tap, for a, x or dy: not where an image has one tile,
+    since most taps lie outside the image then."""
+    geometry = stride, padding, dilation, groups
+    if not (conv_direct.usable(a, w, w.shape, *geometry) and winograd.suits(w.shape, *geometry)):
+        return False
+    rows, columns = (-(-n // 2) for n in out_sizes(x_shape, w.shape[2:], stride, padding, dilation))
+    return compiled.load("winograd_compiled") is not None and len(a) * rows * columns >= TILES and rows * columns > 1
 
 
 def _one_product(
@@ -93,7 +106,7 @@ def conv2d_input_grad(
 ) -> np.ndarray:
     """dx (N, C, H, W): the adjoint of conv2d in x, which is also the transposed convolution."""
     geometry = stride, padding, dilation, groups
-    if conv_taps.suits(x_shape, w.shape, *geometry):
+    if conv_taps.suits(x_shape, w.shape, *geometry) and not _by_tiles(dy, w, x_shape, *geometry):
         way = _one_product_input_grad if _is_one_product(dy, w.size) else conv_taps.conv2d_input_grad
         return way(dy, w, x_shape, stride, padding, dilation)
     if conv_direct.usable(dy, w, w.shape, *geometry):

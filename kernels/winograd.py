@@ -16,12 +16,11 @@ from .bands import Band, cut, for_bands
 from .fused import NO_CHOICE, NONE, RELU_POOL, Fused, empty_result, nhwc, offsets, step_of
 from .kept import FEW, kept
 from .memory import empty, empty_like
-from .parallel import PRODUCTS, pass_over, pieces, share
+from .parallel import PRODUCTS, edges, for_calls, pass_over, pieces, share
 
 Pair = tuple[int, int]
 
 CHANNELS = 16  # with fewer, the transforms cost more than the products that they save
-SUMS = 13  # the place of du among the arguments of the compiled `gradients`; then comes db
 GROUP = 144  # tiles: images are taken together until they have so many
 
 
@@ -54,7 +53,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, padding: Pair, st
         bias = np.zeros((2, columns), np.float32)
         if b is not None:
             bias[0, :O] = b
-        return _kernels(w.transpose(2, 3, 1, 0), tile.COLUMNS), bias
+        return _kernels(w, True), bias
 
     u, bias = kept(tables, "winograd", w, b) if N <= FEW else tables()
     rows = offsets((code.BLOCK, channels))
@@ -92,40 +91,67 @@ def conv2d_gradients(
     columns = O + -O % tile.COLUMNS
     d_rows, rows = offsets((code.BLOCK, columns)), offsets((C, 1), multiple=tile.LOW_MR)
     frame, *tables = _tiles((OH, OW), padding, C + -C % tile.LANES, columns)
-    u = _kernels(w.transpose(2, 3, 0, 1), tile.COLUMNS)
+    u = _kernels(w, False)
     dx = empty((len(x), *x.shape[2:], C) if want_dx else (0, 0, 0, 0), np.float32)
 
     gradient, read = step_of(dy, fused), nhwc(x) if want_dw else dx  # without dw nothing is read
+    work = 2 * len(x) * OH * OW * u.size / (4 * PRODUCTS)
+    blocks = edges(len(x), pieces(1, work))
+    du = empty((len(blocks), 16 if want_dw else 0, len(rows), columns), np.float32)
+    db = np.zeros((len(blocks), 2, columns), np.float32)
 
-    def images(start: int, stop: int) -> tuple[Any, ...]:
-        sums = np.zeros((16 if want_dw else 0, len(rows), columns), np.float32), np.zeros((2, columns), np.float32)
+    def images(start: int, stop: int, *sums: np.ndarray) -> tuple[Any, ...]:
         return read[start:stop], frame, *gradient.of(start, stop), *tables, d_rows, rows, u, dx[start:stop], *sums
 
-    calls = share(code.gradients, images, len(x), 2 * len(x) * OH * OW * u.size / (4 * PRODUCTS))
+    for_calls(code.gradients, [images(*block, *sums) for block, *sums in zip(blocks, du, db, strict=True)])
     dx_or_none = dx.transpose(0, 3, 1, 2) if want_dx else None
-    if not want_dw:
-        return dx_or_none, None, None
-    du, db = (functools.reduce(np.add, [call[i] for call in calls]) for i in (SUMS, SUMS + 1))
-    dg = _of_each_kernel(code.kernels_grad, du, np.empty((9, *du.shape[1:]), np.float32))
-    dw = empty_like(w)
-    dw[...] = dg[:, :C, :O].reshape(3, 3, C, O).transpose(3, 2, 0, 1)
-    return dx_or_none, dw, db[0, :O]
+    return dx_or_none, *((_kernels_grad(du, w), db[:, 0, :O].sum(0)) if want_dw else (None, None))
 
 
-def _kernels(w: np.ndarray, columns: int) -> np.ndarray:
-    """G w Gᵀ of w (3, 3, K, M) in blocks of columns, zeros where the last is not full: (16, blocks, K, columns)."""
-    *_, K, M = w.shape
-    g = np.zeros((9, -(-M // columns), K, columns), np.float32)
-    for i in range(g.shape[1]):
-        part = w[..., i * columns : (i + 1) * columns]
+def _kernels(w: np.ndarray, for_output: bool) -> np.ndarray:
+    """G g Gᵀ of w (O, C, 3, 3) for a product that has O columns, else C, in blocks, zeros where the last is not full:
+    (16, blocks, C or O, COLUMNS)."""
+    code, tile = compiled.load("winograd_weights_compiled"), compiled.load("tile")
+    K, M = (w.shape[1], w.shape[0]) if for_output else w.shape[:2]
+    blocks = -(-M // tile.COLUMNS)
+    u = empty((16, blocks, K, tile.COLUMNS), np.float32)
+    if _in_vectors(w):
+        function, n = (code.kernels_for_output, M // tile.LANES) if for_output else (code.kernels_for_input, K)
+        rows = w.transpose(0, 2, 3, 1)
+        share(function, lambda i, j: (rows, u, i, j), n, pass_over(w, u))
+        return u
+    g, w = np.zeros((9, *u.shape[1:]), np.float32), w.transpose(2, 3, *((1, 0) if for_output else (0, 1)))
+    for i in range(blocks):
+        part = w[..., i * tile.COLUMNS : (i + 1) * tile.COLUMNS]
         g[:, i, :, : part.shape[3]] = part.reshape(9, K, -1)
-    return _of_each_kernel(compiled.load("winograd_compiled").kernels, g, np.empty((16, *g.shape[1:]), np.float32))
+    return _of_each_kernel(code.kernels, g, u)
+
+
+def _kernels_grad(du: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Gᵀ du G, where du is the sum of parts (parts, 16, C or more, O or more): of w's shape (O, C, 3, 3), and in memory
+    as w. What is in the parts is lost."""
+    code, tile = compiled.load("winograd_weights_compiled"), compiled.load("tile")
+    dw, (O, C) = empty_like(w), w.shape[:2]
+    if _in_vectors(dw):
+        rows = dw.transpose(0, 2, 3, 1)
+        share(code.kernels_grad_of, lambda i, j: (du, rows, i, j), O // tile.LANES, pass_over(du, dw))
+        return dw
+    total = functools.reduce(np.add, du)
+    dg = _of_each_kernel(code.kernels_grad, total, np.empty((9, *total.shape[1:]), np.float32))
+    dw[...] = dg[:, :C, :O].reshape(3, 3, C, O).transpose(3, 2, 0, 1)
+    return dw
+
+
+def _in_vectors(w: np.ndarray) -> bool:
+    """Whether w (O, C, 3, 3) lies channels-last in memory, and has as many channels as fill blocks of columns."""
+    columns = compiled.load("tile").COLUMNS
+    return w.transpose(0, 2, 3, 1).flags.carray and not (w.shape[0] % columns or w.shape[1] % columns)
 
 
 def _of_each_kernel(function: Any, of: np.ndarray, to: np.ndarray) -> np.ndarray:
     """`to`, with what the compiled function makes `of` 3x3 or 4x4 numbers, the first axis, of each kernel."""
-    code, tables = compiled.load("winograd_compiled"), (of.reshape(len(of), -1), to.reshape(len(to), -1))
-    share(function, lambda i, j: (*tables, i, j), to[0].size // code.LANES, pass_over(of, to))
+    tile, tables = compiled.load("tile"), (of.reshape(len(of), -1), to.reshape(len(to), -1))
+    share(function, lambda i, j: (*tables, i, j), to[0].size // tile.LANES, pass_over(of, to))
     return to
 
 

@@ -106,26 +106,6 @@ gradient_transform = _transform(_a, 2)  # A dy Aᵀ
 adjoint_transform = _transform(_b, 4, add=True)  # + B m Bᵀ
 
 
-@njit(void(int64, float32[:, ::1], float32[:, ::1], int64, int64), **options)
-def kernels(slot: int, g: np.ndarray, u: np.ndarray, first: int, last: int) -> None:  # pragma: no cover
-    """u (16, K) = G g Gᵀ of kernels that lie side by side, g (9, K): of LANES at once, from first to last."""
-    if handed_over(slot):
-        return
-    g_at, u_at, K = g.ctypes.data, u.ctypes.data, g.shape[1]
-    for k in range(first * LANES, last * LANES, LANES):
-        kernel_transform(g_at + 4 * k, 3 * K, K, u_at + 4 * k, 4 * K, K)
-
-
-@njit(void(int64, float32[:, ::1], float32[:, ::1], int64, int64), **options)
-def kernels_grad(slot: int, du: np.ndarray, dg: np.ndarray, first: int, last: int) -> None:  # pragma: no cover
-    """dg (9, K) = Gᵀ du G, the adjoint of `kernels`."""
-    if handed_over(slot):
-        return
-    du_at, dg_at, K = du.ctypes.data, dg.ctypes.data, du.shape[1]
-    for k in range(first * LANES, last * LANES, LANES):
-        kernel_adjoint(du_at + 4 * k, 4 * K, K, dg_at + 4 * k, 3 * K, K)
-
-
 @njit(
     void(
         int64, images, four, table, table, int64, table, float32[:, :, :, ::1], float32[:, ::1],
@@ -206,7 +186,7 @@ def gradients(
     tiles: np.ndarray, outs: np.ndarray, per_image: int, d_rows: np.ndarray, rows: np.ndarray, u: np.ndarray,
     dx: np.ndarray, du: np.ndarray, db: np.ndarray,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """du (16, C or more, O or more) += (Bᵀ x B)ᵀ · (A dy Aᵀ) over all tiles, db[0] += dy; dx = B ((A dy Aᵀ) · u) Bᵀ.
+    """du (16, C or more, O or more) = (Bᵀ x B)ᵀ · (A dy Aᵀ) over all tiles, db[0] += dy; dx = B ((A dy Aᵀ) · u) Bᵀ.
 
     u (16, column blocks, O, COLUMNS) = (G g Gᵀ)ᵀ; dx is left out if it is empty, du and db if du is; db[1] is
     `add_pixels`' room. d_rows and rows are where a tile's rows begin: in A dy Aᵀ, and in the transpose of Bᵀ x B.
@@ -228,6 +208,7 @@ def gradients(
     gradient = image_at(gradient_at, group * (height - 2), width - 2, columns)
     clear(room)
     clear(gradient)
+    clear(du)
     for start in range(0, N, group):
         count = min(group, N - start)
         a = room_at if room.size else x_at + 4 * start * H * W * C

@@ -289,6 +289,37 @@ def test_where_many_weights_and_few_pixels_go(monkeypatch):
     assert not conv_taps.suits((200, *x.shape[1:]), w.shape, *args)
 
 
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("channels", [(32, 64), (64, 32), (32, 48)])
+def test_winograd_reads_channels_last_weights_where_they_lie(channels):
+    """The same bits as from weights that lie row-major; the last ones do not fill blocks of columns."""
+    x, w, b, dy, args = draw((5, channels[0], 4, 5, channels[1], (3, 3), (1, 1), (1, 1), (1, 1), 1), np.float32)
+    w_last = LAYOUTS["channels_last"](w)
+    np.testing.assert_array_equal(*(conv_direct.conv2d(x, lies, b, *args).y for lies in (w_last, w)))
+    both = (conv_direct.conv2d_gradients(dy, x, lies, *args, None, (True, True)) for lies in (w_last, w))
+    for got, expected in zip(*both, strict=True):
+        np.testing.assert_array_equal(got, expected)
+    dw = conv_direct.conv2d_gradients(dy, x, w_last, *args, None, (False, True))[1]
+    assert_close(dw, torch_gradients(x, w, b, dy, args)[2], dy[:, 0].size)
+    assert dw.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def test_many_weights_go_by_winograd_from_enough_tiles_on(monkeypatch):
+    """Not where an image has one tile, nor weight gradients."""
+    calls = []
+    for name in ("conv2d", "conv2d_input_grad"):
+        way = getattr(winograd, name)
+        monkeypatch.setattr(winograd, name, lambda *a, way=way: (calls.append(way.__name__), way(*a))[1])
+    for N, H, tiles in ((12, 4, True), (11, 4, False), (48, 2, False)):
+        x, w, b, dy, args = draw((N, 128, H, H, 256, (3, 3), (1, 1), (1, 1), (1, 1), 1), np.float32)
+        assert conv_taps.suits(x.shape, w.shape, *args)
+        y, dx, _ = torch_gradients(x, w, b, dy, args)
+        assert_close(kernels.conv2d(x, w, b, *args), y, w[0].size)
+        assert_close(kernels.conv2d_input_grad(dy, w, x.shape, *args), dx, w[:, 0].size)
+        assert calls == (["conv2d", "conv2d_input_grad"] if tiles else [])
+        calls.clear()
+
+
 # ---- the convolution with the step after it
 
 
