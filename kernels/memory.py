@@ -8,6 +8,8 @@ memory waits in a list instead, until an array of about the same size is asked f
 from __future__ import annotations
 
 import math
+import weakref
+from collections import deque
 
 import numpy as np
 
@@ -17,7 +19,10 @@ from .parallel import edges, for_blocks, pass_over, share
 LARGE = 2**20  # bytes: smaller arrays are NumPy's own
 IN_CACHE = 2**18  # numbers of a piece of work: 1 MiB of float32, half of a common L2
 LINE = 64  # bytes of a line of the cache. NumPy's arrays begin at a quarter of one: every vector lies across two
+KEPT = 2**29  # bytes that wait at most, from the next loan on
 
+_lent: dict[int, Watched] = {}  # by the id of what was lent
+_back: deque[Watched] = deque()  # whose loans are gone
 _waiting: dict[int, Raw] = {}  # by their id, those used last at the end
 
 
@@ -28,18 +33,13 @@ class Raw(np.ndarray):
 class Loan(np.ndarray):
     """Bytes that come back when the last array that shows them is gone."""
 
-    kept = 2**29  # bytes that wait at most
 
-    def __del__(self, waiting: dict[int, Raw] = _waiting, kind: type = Raw) -> None:  # at exit there are no globals
-        raw = self.base
-        if not isinstance(raw, kind):  # a part of a loan
-            return
-        waiting[id(raw)] = raw
-        held = sum([raw.nbytes for raw in list(waiting.values())])
-        for key, raw in list(waiting.items()) if held > self.kept else ():
-            if held > self.kept:
-                waiting.pop(key, None)
-                held -= raw.nbytes
+class Watched(weakref.ref[Loan]):
+    """A loan that may be gone, and what was lent. When it goes nothing of Python runs: in a `__del__` Ctrl-C would get
+    lost."""
+
+    __slots__ = ("raw",)
+    raw: Raw
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
@@ -88,10 +88,31 @@ def chunks(start: int, stop: int, numbers_per_image: int, limit: int = IN_CACHE)
 
 def _lend(nbytes: int) -> Loan:
     """At least `nbytes`, and not a quarter more: what was used last, or new."""
+    _take_back()
     for key, raw in reversed(list(_waiting.items())):
         if nbytes <= raw.nbytes <= nbytes * 5 // 4 and _waiting.pop(key, None) is not None:  # no other thread took it
             break
     else:
         memory = np.empty(nbytes + LINE, np.uint8)
         raw = memory[-memory.ctypes.data % LINE :][:nbytes].view(Raw)
-    return raw.view(Loan)
+    loan = raw.view(Loan)
+    watched = Watched(loan, _back.append)
+    watched.raw = raw
+    _lent[id(raw)] = watched
+    return loan
+
+
+def _take_back() -> None:
+    """Let wait what nobody uses any more, and forget what waits longest of more than KEPT bytes."""
+    try:
+        while _back:
+            raw = _back.popleft().raw
+            del _lent[id(raw)]
+            _waiting[id(raw)] = raw
+    except IndexError:  # another thread was faster
+        pass
+    held = sum([raw.nbytes for raw in list(_waiting.values())])
+    for key, raw in list(_waiting.items()) if held > KEPT else ():
+        if held > KEPT:
+            _waiting.pop(key, None)
+            held -= raw.nbytes

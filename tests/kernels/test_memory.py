@@ -4,6 +4,7 @@ import gc
 import subprocess
 import sys
 import threading
+from collections import deque
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ LARGE = (memory.LARGE // 4,)  # float32
 @pytest.fixture(autouse=True)
 def _nothing_waiting(monkeypatch):
     gc.collect()
+    memory._take_back()
     memory._waiting.clear()
     yield
     memory._waiting.clear()
@@ -49,6 +51,7 @@ def test_a_part_of_what_is_lent_gives_nothing_back():
     x = memory.empty(LARGE, np.float32)
     part = x.base[:4]
     del part
+    memory._take_back()
     assert not memory._waiting
     x[...] = 1  # it is still ours
 
@@ -69,11 +72,12 @@ def test_only_memory_of_about_the_size_is_taken(then, same):
 
 
 def test_what_waits_is_bounded(monkeypatch):
-    monkeypatch.setattr(memory.Loan, "kept", 2 * memory.LARGE)
+    monkeypatch.setattr(memory, "KEPT", 2 * memory.LARGE)
     arrays = [memory.empty(LARGE, np.float32) for _ in range(4)]
     last = address(arrays[3])
     while arrays:
         del arrays[0]
+    memory._take_back()
     assert len(memory._waiting) == 2
     assert address(memory.empty(LARGE, np.float32)) == last  # what was used last is the likeliest in a cache
 
@@ -87,6 +91,18 @@ def test_empty_like_keeps_the_order_in_memory(shape, order):
     assert y.dtype == x.dtype
     several = [axis for axis, n in enumerate(shape) if n > 1]  # elsewhere the stride means nothing
     assert [y.strides[axis] for axis in several] == [np.empty_like(x).strides[axis] for axis in several]
+
+
+def test_memory_comes_back_without_running_python():
+    """A Ctrl-C that falls into a `__del__` is printed and lost."""
+    ran = []
+    x = memory.empty(LARGE, np.float32)
+    sys.setprofile(lambda frame, event, argument: ran.append(event))
+    del x
+    sys.setprofile(None)
+    assert ran == ["c_call"]  # setprofile
+    memory._take_back()
+    assert len(memory._waiting) == 1
 
 
 def test_threads_never_share():
@@ -105,6 +121,17 @@ def test_threads_never_share():
     for t in threads:
         t.join()
     assert wrong == []
+
+
+def test_another_thread_may_take_back_first(monkeypatch):
+    class Raced(deque):
+        def popleft(self):
+            self.clear()
+            return super().popleft()
+
+    monkeypatch.setattr(memory, "_back", Raced([None]))
+    memory._take_back()
+    assert not memory._waiting
 
 
 def test_nothing_is_said_at_exit():
