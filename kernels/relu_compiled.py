@@ -1,4 +1,7 @@
-"""The compiled ReLU and its gradient, for float32 in runs of memory. Contract: `relu.py`."""
+"""The compiled ReLU and its gradient, for float32 in runs of memory. Contract: `relu.py`.
+
+Memory is asked for ahead, a few lines of the cache at a time: see `tile.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,43 @@ import numpy as np
 from numba import njit
 
 from .team_compiled import handed_over
+from .tile import AHEAD, LINE, read_soon, write_soon
 
 ZERO = np.float32(0)
+LINES = 4
+BLOCK = LINES * LINE // 4  # numbers
 
 
 @njit(nogil=True, cache=True)
 def run_relu(slot: int, x: np.ndarray, y: np.ndarray) -> None:  # pragma: no cover
     if handed_over(slot):
         return
-    for i in range(len(x)):
-        y[i] = ZERO if x[i] <= ZERO else x[i]  # NaN is not at most 0, and stays
+    x_at, y_at, whole = x.ctypes.data + AHEAD, y.ctypes.data + AHEAD, len(x) - len(x) % BLOCK
+    for i in range(0, whole, BLOCK):
+        read_soon(x_at + 4 * i, LINES)
+        write_soon(y_at + 4 * i, LINES)
+        for j in range(BLOCK):
+            y[i + j] = _relu(x[i + j])
+    for i in range(whole, len(x)):
+        y[i] = _relu(x[i])
 
 
 @njit(nogil=True, cache=True)
 def run_relu_grad(slot: int, dy: np.ndarray, y: np.ndarray, dx: np.ndarray) -> None:  # pragma: no cover
     if handed_over(slot):
         return
-    for i in range(len(dy)):
+    dy_at, y_at, dx_at = dy.ctypes.data + AHEAD, y.ctypes.data + AHEAD, dx.ctypes.data + AHEAD
+    whole = len(dy) - len(dy) % BLOCK
+    for i in range(0, whole, BLOCK):
+        read_soon(dy_at + 4 * i, LINES)
+        read_soon(y_at + 4 * i, LINES)
+        write_soon(dx_at + 4 * i, LINES)
+        for j in range(BLOCK):
+            dx[i + j] = dy[i + j] if y[i + j] > ZERO else ZERO
+    for i in range(whole, len(dy)):
         dx[i] = dy[i] if y[i] > ZERO else ZERO
+
+
+@njit(inline="always")
+def _relu(x: np.float32) -> np.float32:  # pragma: no cover
+    return ZERO if x <= ZERO else x  # NaN is not at most 0, and stays

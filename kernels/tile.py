@@ -249,3 +249,32 @@ def widest_vectors(typing_context: Any) -> Any:  # pragma: no cover
         return context.get_dummy_value()
 
     return types.void(), emit
+
+
+AHEAD = 2048  # bytes: how far ahead of what is read or written now passes over memory ask for it
+LINE = 64  # bytes of a line of the cache, or a multiple
+
+
+def _ask(writing: int) -> Any:  # pragma: no cover
+    """What asks for lines of the cache from an address on, and does not wait. The CPU asks for what comes next by
+    itself, but not behind the end of a page of 4 KB, and for memory to be written only when it is; nothing happens
+    where there is no memory."""
+
+    @intrinsic
+    def ask(typing_context: Any, address: Any, lines: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            address, lines = args
+            byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+            kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+            prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            with cgutils.for_range(builder, lines) as i:
+                place = builder.inttoptr(builder.add(address, builder.mul(i.index, Int(LINE))), byte)
+                builder.call(prefetch, [place, number(writing), number(3), number(1)])  # to the first cache
+            return context.get_dummy_value()
+
+        return types.void(types.intp, types.intp), emit
+
+    return ask
+
+
+read_soon, write_soon = _ask(0), _ask(1)
