@@ -21,7 +21,7 @@ import numpy as np
 from . import compiled
 from .half import in_float32
 from .memory import empty_like
-from .parallel import share
+from .parallel import share_rows
 from .relu import flat
 
 Array = np.ndarray[Any, Any]
@@ -50,7 +50,7 @@ def one_pass(loop: Callable[..., None], *arrays: Array) -> Array:
     last = arrays[-1] if flat(arrays[-1]) is not None else arrays[-1].copy()
     y = empty_like(last)
     runs: list[Any] = [flat(_laid_out_as(last, a)) for a in (*arrays[:-1], last, y)]
-    share(loop, lambda start, stop: tuple(run[start:stop] for run in runs), last.size, NANOSECONDS * last.size)
+    share_rows(loop, runs, NANOSECONDS * last.size)
     return y
 
 

@@ -14,7 +14,7 @@ from collections import deque
 import numpy as np
 
 from . import compiled
-from .parallel import edges, for_blocks, pass_over, share
+from .parallel import edges, for_blocks, pass_over, share_rows
 
 LARGE = 2**20  # bytes: smaller arrays are NumPy's own
 IN_CACHE = 2**18  # numbers of a piece of work: 1 MiB of float32, half of a common L2
@@ -73,7 +73,7 @@ def reshape(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     y = empty(x.shape, x.dtype)
     code = compiled.load("fused_compiled") if x.dtype == np.float32 and x.ndim == 4 and x.flags.aligned else None
     if code:
-        share(code.gather, lambda i, j: (y[i:j], x[i:j]), len(x), pass_over(x, y))
+        share_rows(code.gather, (y, x), pass_over(x, y))
     else:
         for_blocks(lambda i, j: np.copyto(y[i:j], x[i:j]), len(x), pass_over(x, y), blas=False)
     return y.reshape(shape)

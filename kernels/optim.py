@@ -21,7 +21,7 @@ import numpy as np
 
 from . import compiled
 from .fused import FLOAT32
-from .parallel import BYTES, for_blocks, share
+from .parallel import BYTES, for_blocks, share_rows
 from .relu import SMALL, flat
 
 Array = np.ndarray
@@ -45,7 +45,8 @@ def _update(step: Callable[..., None], lists: Sequence[Arrays], numbers: Sequenc
         if code and runs[0].dtype == FLOAT32:
             if values not in exact:
                 exact[values] = tuple(np.float32(v) if isinstance(v, float) else v for v in values)
-            _share(getattr(code, step.__name__), runs, exact[values])
+            work = len(runs) * runs[0].nbytes / (2 * BYTES)  # small ones lie in the cache
+            share_rows(getattr(code, step.__name__), runs, work, *exact[values])
         else:
             jobs.append((runs, values))
 
@@ -67,19 +68,13 @@ def _update(step: Callable[..., None], lists: Sequence[Arrays], numbers: Sequenc
         a[...] = copy
 
 
-def _share(step: Any, runs: list[Array], values: tuple[Any, ...]) -> None:
-    """The compiled step for one parameter."""
-    work = len(runs) * runs[0].nbytes / (2 * BYTES)  # small ones lie in the cache
-    share(step, lambda start, stop: (*(a[start:stop] for a in runs), *values), runs[0].size, work)
-
-
 def _runs(arrays: list[Array]) -> tuple[list[Array], list[tuple[Array, Array]]]:
     """The arrays g, p, ... as runs of memory with their elements in one order; and what was copied for that, and where.
 
     Copied is what does not lie as p does, all, if p is no run of memory, and what is float16: it becomes float32.
     """
     g, p = arrays[:2]
-    if p.dtype != FLOAT16 and all(a.flags.carray for a in arrays):  # contiguous, aligned and writeable
+    if p.dtype != FLOAT16 and all([a.flags.carray for a in arrays]):  # contiguous, aligned and writeable
         return [a.reshape(-1) for a in arrays], []
     like = p if flat(p) is not None else np.empty(p.shape, p.dtype)
     runs, copies = [], []

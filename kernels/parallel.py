@@ -15,7 +15,7 @@ import itertools
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from . import team
@@ -247,6 +247,15 @@ def share(
     calls = [arguments(*block) for block in edges(n, _workers.threads)]
     for_calls(function, calls)
     return calls
+
+
+def share_rows(function: Any, arrays: Sequence[Any], nanoseconds: float, *others: Any) -> None:
+    """The compiled function(slot, *arrays, *others), the arrays cut along their first axis as `share` cuts range(n)."""
+    if nanoseconds < team.SMALL or _workers.threads == 1:
+        function(team.HERE, *arrays, *others)
+    else:
+        blocks = edges(len(arrays[0]), _workers.threads)
+        for_calls(function, [(*[a[start:stop] for a in arrays], *others) for start, stop in blocks])
 
 
 def for_calls(function: Any, calls: list[tuple[Any, ...]]) -> None:

@@ -20,7 +20,7 @@ from .conv_taps import span
 from .fused import nhwc
 from .half import in_float32
 from .memory import chunks, empty_nhwc
-from .parallel import for_blocks, pass_over, share
+from .parallel import for_blocks, pass_over, share_rows
 from .relu import masked
 
 
@@ -49,7 +49,7 @@ def max_pool2d(
     code, work = compiled.load("pool_compiled"), pass_over(x, y, index)
     if code and x.dtype == np.float32:
         arrays, window = [nhwc(a) for a in (x, y, index)], (*kernel, *stride, *padding, *dilation)
-        share(code.max_pool, lambda start, stop: (*(a[start:stop] for a in arrays), first, window), N, work)
+        share_rows(code.max_pool, arrays, work, first, window)
         return y, index
 
     def run(start: int, stop: int) -> None:
@@ -78,7 +78,7 @@ def max_pool2d_input_grad(
     if code and dy.dtype == np.float32:
         arrays = [nhwc(a) for a in (dy, index.astype(np.int32, copy=False), dx)]
         window = (*kernel, *stride, *padding, *dilation)
-        share(code.max_pool_grad, lambda start, stop: (*(a[start:stop] for a in arrays), window), x_shape[0], work)
+        share_rows(code.max_pool_grad, arrays, work, window)
         return dx
 
     def run(start: int, stop: int) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import compiled
 from .memory import empty_like
-from .parallel import for_blocks, pass_over, share
+from .parallel import for_blocks, pass_over, share_rows
 
 Array = np.ndarray
 
@@ -59,7 +59,7 @@ def _share(step: Callable[..., None], *runs: Array) -> None:
     n, work = runs[0].size, pass_over(*runs)
     code = compiled.load("relu_compiled") if all(run.dtype == np.float32 for run in runs) else None
     if code:
-        share(getattr(code, step.__name__), lambda start, stop: tuple(run[start:stop] for run in runs), n, work)
+        share_rows(getattr(code, step.__name__), runs, work)
     else:
         for_blocks(lambda start, stop: step(*(run[start:stop] for run in runs)), n, work, blas=False)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import compiled
 from .memory import empty
-from .parallel import share
+from .parallel import share_rows
 
 NANOSECONDS = 3  # that an element takes
 
@@ -36,5 +36,5 @@ def _by_rows(loop: Any, *arrays: np.ndarray) -> np.ndarray:
     rows = [np.ascontiguousarray(a).reshape(-1, shape[-1]) for a in arrays]
     out = empty(rows[0].shape, np.float32)
     rows.append(out)
-    share(loop, lambda start, stop: tuple(a[start:stop] for a in rows), len(out), NANOSECONDS * out.size)
+    share_rows(loop, rows, NANOSECONDS * out.size)
     return out.reshape(shape)

@@ -52,7 +52,9 @@ def walk(
                 send(start, seed)
         while heap:
             _, node = heapq.heappop(heap)
-            g = _run_hooks(node, pending.pop(id(node)))
+            g = pending.pop(id(node))
+            if node._hooks:
+                g = _run_hooks(node._hooks, g)
             retainer = None if node.retainer is None else node.retainer()
             if retainer is not None:
                 accumulate(retainer, _own(g), create_graph)
@@ -64,7 +66,8 @@ def walk(
                 target = route.inner[id(node)]
                 found[id(target)] = target, g
         for key, leaf in leaves.items():
-            found[key] = leaf, _run_hooks(leaf, pending.pop(key))
+            g = pending.pop(key)
+            found[key] = leaf, _run_hooks(leaf._hooks, g) if leaf._hooks else g
     return found
 
 
@@ -103,7 +106,7 @@ def _send_to_inputs(node: Node, g: Variable, send: Callable, route: _Route | Non
     for parent, fn in node.edges:
         if route is not None and not route.leads_on(parent):
             continue
-        dx = fn(g, y) if takes_output(fn) else fn(g)
+        dx = fn(g) if y is None or not takes_output(fn) else fn(g, y)
         if dx is None:  # only a user's Function gives it
             continue
         if mode.anomaly:
@@ -111,11 +114,9 @@ def _send_to_inputs(node: Node, g: Variable, send: Callable, route: _Route | Non
         send(parent, dx)
 
 
-def _run_hooks(owner: Node | Variable, g: Variable) -> Variable:
-    """What the hooks of `owner` make of its gradient."""
-    if not owner._hooks:
-        return g
-    for hook in list(owner._hooks.values()):
+def _run_hooks(hooks: dict[int, Callable], g: Variable) -> Variable:
+    """What the hooks of a node or leaf make of its gradient."""
+    for hook in list(hooks.values()):
         replaced = hook(g)
         if replaced is None:
             continue

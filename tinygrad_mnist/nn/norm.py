@@ -106,7 +106,8 @@ class _BatchNorm(_Norm):
         )
         if moves:
             assert self.num_batches_tracked is not None
-            self.num_batches_tracked.array[...] += 1
+            count = self.num_batches_tracked.array
+            count += 1
         return y
 
     def fold_into(self, weight: Tensor, bias: Tensor | None, images: Tensor) -> Folded | None:

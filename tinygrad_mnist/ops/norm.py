@@ -152,7 +152,8 @@ def _move_statistics(
 
 def _move(running: Variable | None, found: Any, factor: float, momentum: float) -> None:
     if running is not None:
-        running.array[...] += momentum * (found * factor - running.array)
+        array = running.array
+        array += momentum * (found * factor - array)
         running.version[0] += 1
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, arrays, check_at_least_0
+from .optimizer import Group, Optimizer, arrays, check_at_least_0, gradients
 
 
 class Adadelta(Optimizer):
@@ -38,7 +38,7 @@ class Adadelta(Optimizer):
         self._count_steps(params)
         kernels.adadelta(
             arrays(params),
-            arrays(p.grad for p in params),
+            gradients(params),
             self._buffers(params, "square_avg"),
             self._buffers(params, "acc_delta"),
             float(group["lr"]),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, arrays, check_at_least_0
+from .optimizer import Group, Optimizer, arrays, check_at_least_0, gradients
 
 
 class Adagrad(Optimizer):
@@ -49,7 +49,7 @@ class Adagrad(Optimizer):
         steps = self._count_steps(params)
         kernels.adagrad(
             arrays(params),
-            arrays(p.grad for p in params),
+            gradients(params),
             self._buffers(params, "sum", group["initial_accumulator_value"]),
             steps,
             float(group["lr"]),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, arrays, check_at_least_0
+from .optimizer import Group, Optimizer, arrays, check_at_least_0, gradients
 
 
 class Adam(Optimizer):
@@ -51,7 +51,7 @@ class Adam(Optimizer):
         beta1, beta2 = group["betas"]
         kernels.adam(
             arrays(params),
-            arrays(p.grad for p in params),
+            gradients(params),
             self._buffers(params, "exp_avg"),
             self._buffers(params, "exp_avg_sq"),
             self._buffers(params, "max_exp_avg_sq") if group["amsgrad"] else [],

@@ -106,10 +106,11 @@ class Optimizer:
 
     def _buffers(self, params: list[Tensor], name: str, start: float = 0.0) -> list[Any]:
         """The array of state `name` of each parameter, made the first time, filled with `start`."""
-        for p in params:
-            if name not in self.state[p]:
-                self.state[p][name] = creation.full_like(p, start)
-        return arrays(self.state[p][name] for p in params)
+        states = [self.state[p] for p in params]
+        for p, state in zip(params, states, strict=True):
+            if name not in state:
+                state[name] = creation.full_like(p, start)
+        return [state[name].array for state in states]
 
     def _count_steps(self, params: list[Tensor]) -> list[int]:
         """How many steps each parameter has taken, this one included."""
@@ -209,6 +210,11 @@ def _restored(key: str, value: Any, p: Tensor, name: str) -> Any:
 def arrays(tensors: Iterable[Any]) -> list[Any]:
     """The array of each tensor."""
     return [x.array for x in tensors]
+
+
+def gradients(params: Iterable[Any]) -> list[Any]:
+    """The array of each parameter's gradient."""
+    return [p.grad.array for p in params]
 
 
 def check_at_least_0(**values: float) -> None:

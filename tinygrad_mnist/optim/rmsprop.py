@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, arrays, check_at_least_0
+from .optimizer import Group, Optimizer, arrays, check_at_least_0, gradients
 
 
 class RMSprop(Optimizer):
@@ -46,7 +46,7 @@ class RMSprop(Optimizer):
         self._count_steps(params)
         kernels.rmsprop(
             arrays(params),
-            arrays(p.grad for p in params),
+            gradients(params),
             self._buffers(params, "square_avg"),
             self._buffers(params, "grad_avg") if group["centered"] else [],
             self._buffers(params, "momentum_buffer") if group["momentum"] else [],

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, arrays, check_at_least_0
+from .optimizer import Group, Optimizer, arrays, check_at_least_0, gradients
 
 
 class SGD(Optimizer):
@@ -58,7 +58,7 @@ class SGD(Optimizer):
         for some, damp in parts:
             kernels.sgd(
                 arrays(some),
-                arrays(p.grad for p in some),
+                gradients(some),
                 self._buffers(some, "momentum_buffer") if momentum else [],
                 float(group["lr"]),
                 momentum,
