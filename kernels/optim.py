@@ -74,7 +74,8 @@ def _runs(arrays: list[Array]) -> tuple[list[Array], list[tuple[Array, Array]]]:
     Copied is what does not lie as p does, all, if p is no run of memory, and what is float16: it becomes float32.
     """
     g, p = arrays[:2]
-    if p.dtype != FLOAT16 and all([a.flags.carray for a in arrays]):  # contiguous, aligned and writeable
+    as_one_run = [a.flags.carray for a in arrays]
+    if p.dtype != FLOAT16 and all(as_one_run):  # contiguous, aligned and writeable
         return [a.reshape(-1) for a in arrays], []
     like = p if flat(p) is not None else np.empty(p.shape, p.dtype)
     runs, copies = [], []

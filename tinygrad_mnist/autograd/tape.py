@@ -150,11 +150,14 @@ class Node:
         self.name = name
         self.order = next(self._order)
         self.edges: list[tuple[Node | Variable, Gradient]] | None = edges  # None once freed
-        self.saved = [(v, v.version[0]) for v in captured([fn for _, fn in edges])]  # what must not change, and its count
+        # What must not change until backward, and its count of changes.
+        self.saved = [(v, v.version[0]) for v in captured([fn for _, fn in edges])]
         self.output: tuple[type[Variable], Any, list[int], int] | None = None
-        if any([takes_output(fn) for _, fn in edges]):
-            # The array, not the Variable: a node that held its own output would be a reference cycle.
-            self.output = output.kind, output.array, output.version, output.version[0]
+        for _, fn in edges:
+            if takes_output(fn):
+                # The array, not the Variable: a node that held its own output would be a reference cycle.
+                self.output = output.kind, output.array, output.version, output.version[0]
+                break
         self._hooks: dict[int, Callable] | None = None
         self.retainer: weakref.ref[Variable] | None = None  # whose .grad to fill: see retain_grad
         self.trace = traceback.extract_stack()[:-3] if mode.anomaly else None
