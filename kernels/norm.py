@@ -142,8 +142,8 @@ def _run(step: Callable[..., None], arrays: list[Array], *others: Array | float,
         arrays = [a if a.flags.carray else np.require(a, requirements=["C", "A", "W"]) for a in arrays]
     wide = 1  # pixels taken as one row, with the vectors repeated: loops are slow with short rows
     if x.ndim > 2 and x.size and (code or all(a.flags.c_contiguous for a in arrays)):
-        few = C >= LONG or x.size < SMALL
-        wide = x.shape[-2] if code is None else 1 if few else math.gcd(x.size // C, 16)
+        enough = 1 if x.size < SMALL else 1 << ((LONG - 1) // C).bit_length()
+        wide = x.shape[-2] if code is None else math.gcd(x.size // C, enough)
         arrays = [a.reshape(-1, wide * C) for a in arrays]
     if wide > 1:
         others = tuple(np.tile(v, wide) for v in others)

@@ -2,9 +2,9 @@
 
 Batch norm takes x as rows of channels (M, C): channels-last images are that, whatever their other axes. Its inner
 loops run over channels, which lie side by side, so that the compiler makes vector instructions of them without
-changing the order of any sum; a row may hold several pixels, with vectors and totals to match. Sums and gradients take
-PARTS rows at a time, or reading the vectors and totals would cost more than x: one from each part of the rows, since
-memory is faster in several places at once. Layer norm's inner loops are sums themselves: their order is the compiler's
+changing the order of any sum; a row may hold several pixels, with vectors and totals to match. Sums take PARTS rows at
+a time, or reading the vectors and totals would cost more than x: one from each part of the rows, since memory is faster
+in several places at once. Layer norm's inner loops are sums themselves: their order is the compiler's
 choice (`reassoc`), the same in every run.
 """
 
@@ -16,13 +16,21 @@ import numpy as np
 from numba import float32, float64, int64, njit, void
 
 from .team_compiled import handed_over
-from .tile import widest_vectors
+from .tile import AHEAD, LINE, read_soon, widest_vectors, write_soon
 
 PARTS = 4
+SHORT = 128  # numbers of a row, up to which passes that write ask for memory ahead: too many requests at once wait
+MANY = 2**17  # numbers from which on they do: fewer are in the cache
 
 _rows, _row = float32[:, ::1], float32[::1]
 _sums, _exact_row = float64[:, ::1], float64[::1]
 _compile: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
+
+
+@njit(inline="always")
+def lines_ahead(M: int, C: int) -> int:  # pragma: no cover
+    """How many lines of the cache to ask for before each row of an array (M, C)."""
+    return -(-4 * C // LINE) if C <= SHORT and M * C >= MANY else 0
 
 
 @njit(void(int64, _rows, _exact_row, _sums), fastmath={"contract"}, **_compile)
@@ -67,7 +75,10 @@ def batch_norm_scale(
     if handed_over(slot):
         return
     M, C = x.shape
+    x_at, y_at, lines = x.ctypes.data + AHEAD, y.ctypes.data + AHEAD, lines_ahead(M, C)
     for m in range(M):
+        read_soon(x_at + 4 * m * C, lines)
+        write_soon(y_at + 4 * m * C, lines)
         for c in range(C):
             y[m, c] = (x[m, c] - mean[c]) * scale[c] + shift[c]
 
@@ -109,14 +120,6 @@ def batch_norm_grad_vectors(
         dw[c], db[c] = slope, total
 
 
-@njit(inline="always")
-def _gradient(
-    m: int, c: int, x: np.ndarray, dy: np.ndarray, mean: np.ndarray, constant: np.ndarray, slope: np.ndarray,
-    scale: np.ndarray,
-) -> float:  # fmt: skip  # pragma: no cover
-    return (dy[m, c] - constant[c] - (x[m, c] - mean[c]) * slope[c]) * scale[c]
-
-
 @njit(void(int64, _rows, _rows, _rows, _row, _row, _row, _row), **_compile)
 def batch_norm_input_grad(
     slot: int, x: np.ndarray, dy: np.ndarray, dx: np.ndarray, mean: np.ndarray, constant: np.ndarray, slope: np.ndarray,
@@ -125,18 +128,13 @@ def batch_norm_input_grad(
     if handed_over(slot):
         return
     M, C = x.shape
-    part = M // PARTS
-    for m in range(part):
-        i, j, k = m + part, m + 2 * part, m + 3 * part
+    x_at, dy_at, dx_at, lines = x.ctypes.data + AHEAD, dy.ctypes.data + AHEAD, dx.ctypes.data + AHEAD, lines_ahead(M, C)
+    for m in range(M):
+        read_soon(x_at + 4 * m * C, lines)
+        read_soon(dy_at + 4 * m * C, lines)
+        write_soon(dx_at + 4 * m * C, lines)
         for c in range(C):
-            a = _gradient(m, c, x, dy, mean, constant, slope, scale)
-            b = _gradient(i, c, x, dy, mean, constant, slope, scale)
-            d = _gradient(j, c, x, dy, mean, constant, slope, scale)
-            e = _gradient(k, c, x, dy, mean, constant, slope, scale)
-            dx[m, c], dx[i, c], dx[j, c], dx[k, c] = a, b, d, e
-    for m in range(PARTS * part, M):
-        for c in range(C):
-            dx[m, c] = _gradient(m, c, x, dy, mean, constant, slope, scale)
+            dx[m, c] = (dy[m, c] - constant[c] - (x[m, c] - mean[c]) * slope[c]) * scale[c]
 
 
 @njit(void(int64, _rows, _rows, _rows, _rows, _row, _row, float64), fastmath={"reassoc"}, **_compile)
