@@ -248,3 +248,16 @@ def test_threads_come_back_for_blocks():
         parallel.for_calls(add, [(np.zeros(1), 1.0, 1)] * 2)
         parallel.for_blocks(lambda start, stop: both_inside.wait(), 2)
     parallel.set_num_threads(before)
+
+
+def test_rows_are_cut_into_a_block_for_each_thread(threads):
+    to = np.zeros(7)
+    parallel.share_rows(add, [to], 1e9, 1.0, 10)
+    assert np.flatnonzero(to).tolist() == [start for start, _ in parallel.edges(7, threads)]
+    assert to.sum() == 10 * threads
+
+
+def test_rows_of_little_work_are_not_cut():
+    to = np.zeros(7)
+    parallel.share_rows(add, [to], 1.0, 1.0, 10)
+    assert to.tolist() == [10.0] + [0.0] * 6
