@@ -24,6 +24,7 @@ from .fused import NONE, nhwc
 from .half import in_float32
 from .matmul import matmul
 
+PIXELS = 128  # of the whole batch: up to so many, one product with all their patches is faster than one for each tap
 TILES = 48  # of Winograd's: from so many on they are faster than a product for each tap, but for weight gradients
 PRODUCT = 2**26  # multiplications: beyond, a product for each tap is faster, without the pixels outside the image
 
@@ -38,7 +39,7 @@ def conv2d(
         return conv_few.conv2d(x, w, None, b, False, stride, padding, dilation)
     if conv_taps.suits(x.shape, w.shape, *geometry) and not _by_tiles(x, w, x.shape, *geometry):
         OH, OW = out_sizes(x.shape, w.shape[2:], stride, padding, dilation)
-        few = len(x) * OH * OW <= conv_few.PIXELS
+        few = len(x) * OH * OW <= PIXELS
         return (_one_product if few else conv_taps.conv2d)(x, w, b, stride, padding, dilation)
     way = conv_direct if conv_direct.usable(x, w, w.shape, *geometry) else conv_patches
     return way.conv2d(x, w, b, *geometry, NONE).y
@@ -75,7 +76,7 @@ def _one_product(
 def _is_one_product(dy: np.ndarray, weights: int) -> bool:
     """Whether gradients, too, are faster by one product with all patches."""
     pixels = dy.size // dy.shape[1]
-    return pixels <= conv_few.PIXELS and pixels * weights <= PRODUCT
+    return pixels <= PIXELS and pixels * weights <= PRODUCT
 
 
 def _one_product_input_grad(

@@ -60,7 +60,7 @@ def path(request, monkeypatch):
     if request.param == "taps":
         monkeypatch.setattr(conv_taps, "WEIGHTS", 1e-9)
         monkeypatch.setattr(conv_taps, "FEWEST", 0)
-        monkeypatch.setattr(conv_few, "PIXELS", 0)
+        monkeypatch.setattr(conv, "PIXELS", 0)
     yield request.param
     compiled.use_compiled(before)
 

@@ -12,6 +12,10 @@ GEOMETRIES = [
     (3, 48, 5, 4, 13, (3, 2), (2, 1), (0, 1), (1, 2)),
     (2, 16, 6, 7, 20, (1, 1), (2, 3), (0, 0), (1, 1)),
     (2, 512, 2, 2, 9, (3, 3), (1, 1), (1, 1), (1, 1)),
+    # without the taps outside the image
+    (4, 64, 2, 2, 9, (3, 3), (1, 1), (1, 1), (1, 1)),
+    (11, 1024, 2, 1, 7, (3, 3), (1, 1), (1, 1), (1, 1)),
+    (8, 128, 4, 3, 13, (3, 3), (2, 2), (1, 1), (1, 1)),
 ]
 
 
@@ -42,6 +46,16 @@ def test_agrees_with_pytorch(geometry, threads):
         assert y.tobytes() == conv_few.conv2d(x, w, a, b, relu, *args).tobytes()
 
 
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+def test_taps_outside_the_image_are_left_out_of_enough_images(geometry, monkeypatch):
+    N, C, *size, _, kernel, stride, padding, dilation = geometry
+    OH, OW = (conv_few.conv_taps.out_size(size[a], kernel[a], stride[a], padding[a], dilation[a]) for a in (0, 1))
+    tiles, inside = conv_few._tiles((N, OH, OW), tuple(size), kernel, C // 16, stride, padding, dilation)
+    assert sorted(set(tiles.ravel())) == list(range(N * OH * OW))
+    assert (inside.shape[1] > 1) == (geometry in GEOMETRIES[-3:])
+    assert inside.any(1).all()
+
+
 def test_nan_stays():
     x, w, scale, shift, args = draw(GEOMETRIES[1])
     x[0, 3, 0, 0] = np.nan
@@ -53,7 +67,7 @@ def test_nan_stays():
 def test_what_it_is_for():
     x, w, _, _, args = draw((1, 64, 4, 4, 65, (3, 3), (1, 1), (1, 1), (1, 1)))
     assert conv_few.usable(x, w, *args, 1)
-    assert not conv_few.usable(np.repeat(x, 9, 0), w, *args, 1)  # 144 pixels
+    assert not conv_few.usable(np.repeat(x, 17, 0), w, *args, 1)  # 272 pixels
     assert not conv_few.usable(x.astype(np.float64), w.astype(np.float64), *args, 1)
     assert not conv_few.usable(x, np.ascontiguousarray(w), *args, 1)  # row-major
     assert not conv_few.usable(x[:, :60], w[:, :60], *args, 1)  # not whole vectors
