@@ -254,8 +254,7 @@ def share_rows(function: Any, arrays: Sequence[Any], nanoseconds: float, *others
     if nanoseconds < team.SMALL or _workers.threads == 1:
         function(team.HERE, *arrays, *others)
     else:
-        blocks = edges(len(arrays[0]), _workers.threads)
-        for_calls(function, [(*[a[start:stop] for a in arrays], *others) for start, stop in blocks])
+        for_calls(function, [(*[a[i:j] for a in arrays], *others) for i, j in edges(len(arrays[0]), _workers.threads)])
 
 
 def for_calls(function: Any, calls: list[tuple[Any, ...]]) -> None:

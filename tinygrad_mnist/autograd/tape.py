@@ -153,11 +153,9 @@ class Node:
         # What must not change until backward, and its count of changes.
         self.saved = [(v, v.version[0]) for v in captured([fn for _, fn in edges])]
         self.output: tuple[type[Variable], Any, list[int], int] | None = None
-        for _, fn in edges:
-            if takes_output(fn):
-                # The array, not the Variable: a node that held its own output would be a reference cycle.
-                self.output = output.kind, output.array, output.version, output.version[0]
-                break
+        if [fn for _, fn in edges if takes_output(fn)]:
+            # The array, not the Variable: a node that held its own output would be a reference cycle.
+            self.output = output.kind, output.array, output.version, output.version[0]
         self._hooks: dict[int, Callable] | None = None
         self.retainer: weakref.ref[Variable] | None = None  # whose .grad to fill: see retain_grad
         self.trace = traceback.extract_stack()[:-3] if mode.anomaly else None
@@ -237,10 +235,9 @@ def op(fn: Callable[..., tuple]) -> Callable[..., Any]:
         check_same_device(fn.__name__, inputs)
         on_cpu = type(inputs[0].array) is np.ndarray
         value, *gradients = silent.call(fn, args, kwargs) if on_cpu else elsewhere(*args, **kwargs)
-        out = _made_of(inputs, value)
         if mode.grad or mode.anomaly:
-            _record(name, out, args, inputs, gradients)
-        return out
+            return record(name, value, args, gradients)
+        return _made_of(inputs, value)
 
     apply.is_op = True  # type: ignore[attr-defined]  # the tests find the ops by this mark
     return apply
@@ -273,14 +270,6 @@ def record(name: str, value: Any, args: Sequence[Any], gradients: Sequence[Gradi
     """`value` as a Variable; a node that says how it was made, if an input wants a gradient."""
     inputs = [a for a in args if isinstance(a, Variable)]
     out = _made_of(inputs, value)
-    _record(name, out, args, inputs, gradients)
-    return out
-
-
-def _record(
-    name: str, out: Variable, args: Sequence[Any], inputs: Sequence[Variable], gradients: Sequence[Gradient | None]
-) -> None:
-    """Give `out` its node, if one of its `inputs`, the Variables among `args`, wants a gradient."""
     if mode.grad:
         edges: list[tuple[Node | Variable, Gradient]] = []
         for a, fn in zip(args, gradients, strict=False):
@@ -294,6 +283,7 @@ def _record(
             out.node = Node(name, edges, out)
     if mode.anomaly and not mode.walking:
         anomaly.check_value(name, out, inputs)
+    return out
 
 
 def _check_view(name: str, view: Variable) -> None:
