@@ -226,4 +226,4 @@ def test_where_compiled_code_serves(step, change, calls, monkeypatch, rng):
     assert shapes == [(2 * 4 * 5, 3)] * calls
     x = change(rng.standard_normal((1, 3, 8, SMALL // 8)).astype(np.float32))
     batch_norm_all(x, None, None, x)
-    assert {shape[1] for shape in shapes[calls:]} == {32 * 3 for _ in range(calls)}  # of many pixels: 64 numbers or more
+    assert {shape[1] for shape in shapes[calls:]} == {32 * 3 for _ in range(calls)}  # 64 numbers or more
