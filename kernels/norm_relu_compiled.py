@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .norm_compiled import PARTS
+from .norm_compiled import PARTS, lines_ahead
 from .team_compiled import handed_over
-from .tile import widest_vectors
+from .tile import AHEAD, read_soon, widest_vectors, write_soon
 
 Array = np.ndarray
 _compile: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
@@ -26,7 +26,10 @@ def scale_relu(slot: int, x: Array, y: Array, mean: Array, scale: Array, shift: 
     if handed_over(slot):
         return
     M, C = x.shape
+    x_at, y_at, lines = x.ctypes.data + AHEAD, y.ctypes.data + AHEAD, lines_ahead(M, C)
     for m in range(M):
+        read_soon(x_at + 4 * m * C, lines)
+        write_soon(y_at + 4 * m * C, lines)
         for c in range(C):
             value = (x[m, c] - mean[c]) * scale[c] + shift[c]
             y[m, c] = ZERO if value <= ZERO else value  # NaN stays
@@ -108,7 +111,13 @@ def input_grad(
     if handed_over(slot):
         return
     M, C = x.shape
+    x_at, y_at, dy_at = x.ctypes.data + AHEAD, y.ctypes.data + AHEAD, dy.ctypes.data + AHEAD
+    dx_at, lines = dx.ctypes.data + AHEAD, lines_ahead(M, C)
     for m in range(M):
+        read_soon(x_at + 4 * m * C, lines)
+        read_soon(y_at + 4 * m * C, lines)
+        read_soon(dy_at + 4 * m * C, lines)
+        write_soon(dx_at + 4 * m * C, lines)
         for c in range(C):
             g = dy[m, c]
             g = g if y[m, c] > ZERO else ZERO
@@ -133,9 +142,13 @@ def pool_input_grad(
         return
     N, H, W, C = x.shape
     OH, OW = y.shape[1], y.shape[2]
+    x_at, dx_at, lines = x.ctypes.data + AHEAD, dx.ctypes.data + AHEAD, lines_ahead(N * H * W, C)
     for n in range(N):
         for h in range(H):
             for w in range(W):
+                pixel = (n * H + h) * W + w
+                read_soon(x_at + 4 * pixel * C, lines)
+                write_soon(dx_at + 4 * pixel * C, lines)
                 if h // 2 < OH and w // 2 < OW:
                     k = 2 * (h % 2) + w % 2
                     for c in range(C):
