@@ -58,10 +58,10 @@ def _compiled(x: Array, y: Array, out: Array, work: float) -> bool:
     if code is None:
         return False
     (n, k), m = x.shape, y.shape[1]
-    if y.flags.c_contiguous and k <= LONG and n >= code.WIDE_MR and m >= code.WIDE:
+    if y.flags.c_contiguous and k <= LONG and n >= code.PANEL_MR and m >= code.PANEL:
         x = np.ascontiguousarray(x)  # read again for each of y's blocks of columns
-        rows, zeros = offsets((n, k)), np.zeros(code.WIDE, np.float32)
-        parallel.share(code.panels, lambda i, j: (x, rows, y, out, zeros, i, j), -(-m // code.WIDE), work)
+        rows, zeros = offsets((n, k)), np.zeros(code.PANEL, np.float32)
+        parallel.share(code.panels, lambda i, j: (x, rows, y, out, zeros, i, j), -(-m // code.PANEL), work)
         return True
     if n <= FEW and x.flags.c_contiguous and y.T.flags.c_contiguous and k % code.LANES == 0:
         rows = offsets((m, k), multiple=code.DOT_COLUMNS).reshape(-1, code.DOT_COLUMNS)

@@ -1,9 +1,9 @@
 """The compiled matrix products, for float32 factors of which one is long and narrow. Contract: `matmul.py`.
 
-`panels` multiplies with a matrix (K, N), as the gradients of a linear layer do: it copies some of the columns into a
-panel that stays in the cache. `dots` multiplies a few rows with the transpose of a matrix (N, K), as a linear layer
-does: vectors along both factors' rows, a chunk of K at a time. Each result is the sum of the same numbers in the same
-order, however the work is shared out.
+`panels` multiplies with a matrix (K, N), as the gradients of a linear layer do: the first tile of some columns copies
+them into a panel that stays in the cache. `dots` multiplies a few rows with the transpose of a matrix (N, K), as a
+linear layer does: vectors along both factors' rows, a chunk of K at a time. Each result is the sum of the same numbers
+in the same order, however the work is shared out.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from .tile import (
     DOT_ROWS,
     DOTS,
     LANES,
-    WIDE,
-    WIDE_MR,
+    PANEL,
+    PANEL_MR,
     copy_vector,
+    copying_tile,
     dot_tile,
-    wide_tile,
+    panel_tile,
 )  # fmt: skip
 
-PANEL = 256 // WIDE  # blocks of columns that are copied together: 1 KB of each row
+FEW_ROWS, ROOM = 128, 9 * 2**13  # with more rows, panels of so many numbers are used in turn: x is read less often
 CHUNK = 32 * LANES  # elements of a row that `dots` takes at a time: DOT_COLUMNS times as many fit into half of the L1
 
 _matrix = float32[:, ::1]
@@ -37,33 +38,27 @@ def panels(
     slot: int, x: np.ndarray, rows: np.ndarray, y: np.ndarray, out: np.ndarray, zeros: np.ndarray,
     first: int, last: int,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """The blocks first to last of the WIDE columns of out (M, N) = x · y, with x[i, 0] at rows[i] and y (K, N).
+    """The blocks first to last of the PANEL columns of out (M, N) = x · y, with x[i, 0] at rows[i] and y (K, N).
 
-    M is at least WIDE_MR and N at least WIDE: last tiles that would not be full overlap those before.
+    M is at least PANEL_MR and N at least PANEL: last tiles that would not be full overlap those before.
     """
     if handed_over(slot):
         return
     (M, N), K = out.shape, len(y)
-    panel_at = take(PANEL * K * WIDE)
+    together = 1 if M <= FEW_ROWS else max(1, ROOM // (K * PANEL))
+    panel_at = take(together * K * PANEL)
     x_at, y_at, out_at = x.ctypes.data, y.ctypes.data, out.ctypes.data
     rows_at, zeros_at = rows.ctypes.data, zeros.ctypes.data
-    for block in range(first, last, PANEL):
-        count = min(PANEL, last - block)
-        for k in range(K):
-            for p in range(count):
-                from_ = y_at + 4 * (k * N + min((block + p) * WIDE, N - WIDE))
-                to = panel_at + 4 * (p * K + k) * WIDE
-                for c in range(0, WIDE, LANES):
-                    copy_vector(to + 4 * c, from_ + 4 * c)
-        for m in range(0, M, WIDE_MR):
-            row = min(m, M - WIDE_MR)
-            for p in range(count):
-                column = min((block + p) * WIDE, N - WIDE)
-                wide_tile(
-                    out_at + 4 * (row * N + column), N, zeros_at, 0,
-                    x_at, rows_at + 8 * row, 1, rows_at, 1, K,
-                    panel_at + 4 * p * K * WIDE, WIDE,
-                )  # fmt: skip
+    for block in range(first, last, together):
+        for m in range(0, M, PANEL_MR):
+            row = min(m, M - PANEL_MR)
+            for p in range(min(together, last - block)):
+                column, copy = min((block + p) * PANEL, N - PANEL), panel_at + 4 * p * K * PANEL
+                c_at = out_at + 4 * (row * N + column)
+                if m == 0:
+                    copying_tile(c_at, N, zeros_at, 0, x_at, rows_at, 1, rows_at, 1, K, y_at + 4 * column, N, copy)
+                else:
+                    panel_tile(c_at, N, zeros_at, 0, x_at, rows_at + 8 * row, 1, rows_at, 1, K, copy, PANEL)
     give_back(panel_at)
 
 

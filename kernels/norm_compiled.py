@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numba import float32, float64, int64, njit, void
 
+from .ahead import AHEAD, LINE, read_soon, write_soon
 from .team_compiled import handed_over
-from .tile import AHEAD, LINE, read_soon, widest_vectors, write_soon
+from .tile import widest_vectors
 
 PARTS = 4
 SHORT = 128  # numbers of a row, up to which passes that write ask for memory ahead: too many requests at once wait

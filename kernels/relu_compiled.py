@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from .ahead import AHEAD, LINE, read_soon, write_soon
 from .team_compiled import handed_over
-from .tile import AHEAD, LINE, read_soon, write_soon
 
 ZERO = np.float32(0)
 LINES = 4

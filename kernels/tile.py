@@ -5,8 +5,8 @@
     c[i, j] = init[i, j] + sum over s, k of a[rows[i] + segments[s] + k * a_step] * b[s * run + k, j]
 
 with its MR x NR sums in vector registers; `low_tile` computes LOW_MR rows, `wide_tile` WIDE_MR rows and WIDE_NR
-vectors. Each step of k loads NR vectors of b, spreads one number of a over a vector for each row, and does MR x NR
-fused multiply-adds. Compilers do not find this by themselves.
+vectors, `panel_tile` PANEL_MR and PANEL_NR. Each step of k loads NR vectors of b, spreads one number of a over a vector
+for each row, and does MR x NR fused multiply-adds. Compilers do not find this by themselves.
 
 Design: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication (2008),
 https://doi.org/10.1145/1356052.1356053
@@ -20,6 +20,8 @@ from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from .ahead import prefetch
 
 
 def _shape_for(features: dict[str, bool]) -> tuple[int, int, int]:  # pragma: no cover  (one branch a CPU)
@@ -36,6 +38,9 @@ COLUMNS = NR * LANES
 LOW_MR = MR - 1  # of 32, 64 or 128 rows, tiles of 11 leave fewer over than tiles of 12
 WIDE_MR, WIDE_NR = (6, 2) if LANES == 8 else (6, 4)  # rows of a may lie 4 KB apart, for which a cache has 8 places
 WIDE = WIDE_NR * LANES
+PANEL_MR, PANEL_NR = (6, 2) if LANES == 8 else (8, 3)
+PANEL = PANEL_NR * LANES
+STEPS_AHEAD = 4  # of k: how far ahead of what it reads of b `copying_tile` asks for memory
 
 Float, Int = ir.FloatType(), ir.IntType(64)
 Vector = ir.VectorType(Float, LANES)
@@ -93,7 +98,7 @@ def _tile(rows_of_tile: int, vectors: int) -> Any:  # pragma: no cover
 
 def _emit_tile(
     builder: Any, rows_of_tile: int, vectors: int, c: Any, c_stride: Any, init: Any, init_stride: Any, a: Any,
-    rows: Any, a_step: Any, segments: Any, n_segments: Any, run: Any, b: Any, b_stride: Any,
+    rows: Any, a_step: Any, segments: Any, n_segments: Any, run: Any, b: Any, b_stride: Any, copy: Any = None,
 ) -> None:  # fmt: skip  # pragma: no cover
     c, init, a, b = (builder.inttoptr(p, Float.as_pointer()) for p in (c, init, a, b))
     rows, segments = (builder.inttoptr(p, Int.as_pointer()) for p in (rows, segments))
@@ -111,6 +116,11 @@ def _emit_tile(
         with cgutils.for_range(builder, run) as k:
             b_row = at(builder, b_segment, builder.mul(k.index, b_stride))
             b_vectors = [load(builder, at(builder, b_row, j * LANES)) for j in tile_columns]
+            if copy is not None:
+                to = at(builder, builder.inttoptr(copy, Float.as_pointer()), builder.mul(k.index, Int(vectors * LANES)))
+                for j, vector in enumerate(b_vectors):
+                    store(builder, vector, at(builder, to, j * LANES))
+                    prefetch(builder, at(builder, b_row, builder.mul(b_stride, Int(STEPS_AHEAD)), j * LANES))
             a_offset = builder.mul(k.index, a_step)
             for i in tile_rows:
                 a_vector = _spread(builder, builder.load(at(builder, a_row[i], a_offset)))
@@ -127,6 +137,21 @@ def _emit_tile(
 tile = _tile(MR, NR)
 low_tile = _tile(LOW_MR, NR)
 wide_tile = _tile(WIDE_MR, WIDE_NR)
+panel_tile = _tile(PANEL_MR, PANEL_NR)
+
+
+@intrinsic
+def copying_tile(
+    typing_context: Any, c: Any, c_stride: Any, init: Any, init_stride: Any, a: Any, rows: Any, a_step: Any,
+    segments: Any, n_segments: Any, run: Any, b: Any, b_stride: Any, copy: Any,
+) -> Any:  # fmt: skip  # pragma: no cover
+    """A `panel_tile` of one segment that leaves b's vectors at the address `copy`, one behind the other."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _emit_tile(builder, PANEL_MR, PANEL_NR, *args)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 13), emit
 
 
 # Tiles of dot products: rows of a times rows of b, whose elements lie side by side in memory.
@@ -249,32 +274,3 @@ def widest_vectors(typing_context: Any) -> Any:  # pragma: no cover
         return context.get_dummy_value()
 
     return types.void(), emit
-
-
-AHEAD = 2048  # bytes: how far ahead of what is read or written now passes over memory ask for it
-LINE = 64  # bytes of a line of the cache, or a multiple
-
-
-def _ask(writing: int) -> Any:  # pragma: no cover
-    """What asks for lines of the cache from an address on, and does not wait. The CPU asks for what comes next by
-    itself, but not behind the end of a page of 4 KB, and for memory to be written only when it is; nothing happens
-    where there is no memory."""
-
-    @intrinsic
-    def ask(typing_context: Any, address: Any, lines: Any) -> Any:
-        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            address, lines = args
-            byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-            kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-            prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-            with cgutils.for_range(builder, lines) as i:
-                place = builder.inttoptr(builder.add(address, builder.mul(i.index, Int(LINE))), byte)
-                builder.call(prefetch, [place, number(writing), number(3), number(1)])  # to the first cache
-            return context.get_dummy_value()
-
-        return types.void(types.intp, types.intp), emit
-
-    return ask
-
-
-read_soon, write_soon = _ask(0), _ask(1)
