@@ -1,6 +1,6 @@
-"""ReLU and its gradient, shared out among the worker threads.
+"""ReLU, of a sum too, and its gradient, shared out among the worker threads.
 
-    y = max(x, 0);  dx = dy where y > 0, else 0
+    y = max(x, 0);  y = max(a + b, 0);  dx = dy where y > 0, else 0
 
 What is done to runs of memory stands at the end, and for float32 in `relu_compiled.py`, under the same names.
 """
@@ -37,6 +37,15 @@ def relu(x: Array) -> Array:
     return y
 
 
+def add_relu(a: Array, b: Array) -> Array:
+    """y for a and b of one shape and dtype, with the memory layout of a. NaN stays NaN."""
+    if a.size < FEW or a.strides != b.strides or (flat_a := flat(a)) is None or (flat_b := flat(b)) is None:
+        return relu(a + b)
+    y = empty_like(a)
+    _share(run_add_relu, flat_a, flat_b, y.ravel(order="K"))
+    return y
+
+
 def masked(x: Array, keep: Array) -> Array:
     """x where `keep`, 0 elsewhere, even if x is inf or NaN there.
 
@@ -66,6 +75,13 @@ def _share(step: Callable[..., None], *runs: Array) -> None:
 
 def run_relu(x: Array, y: Array) -> None:
     np.maximum(x, 0, out=y)
+
+
+def run_add_relu(a: Array, b: Array, y: Array) -> None:
+    for i in range(0, len(a), BLOCK):
+        block = slice(i, i + BLOCK)
+        np.add(a[block], b[block], out=y[block])
+        np.maximum(y[block], 0, out=y[block])
 
 
 def run_relu_grad(dy: Array, y: Array, dx: Array) -> None:

@@ -1,6 +1,6 @@
 """The compiled ReLU and its gradient, for float32 in runs of memory. Contract: `relu.py`.
 
-Memory is asked for ahead, a few lines of the cache at a time: see `tile.py`.
+Memory is asked for ahead, a few lines of the cache at a time: see `ahead.py`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,22 @@ def run_relu(slot: int, x: np.ndarray, y: np.ndarray) -> None:  # pragma: no cov
             y[i + j] = _relu(x[i + j])
     for i in range(whole, len(x)):
         y[i] = _relu(x[i])
+
+
+@njit(nogil=True, cache=True)
+def run_add_relu(slot: int, a: np.ndarray, b: np.ndarray, y: np.ndarray) -> None:  # pragma: no cover
+    if handed_over(slot):
+        return
+    a_at, b_at, y_at = a.ctypes.data + AHEAD, b.ctypes.data + AHEAD, y.ctypes.data + AHEAD
+    whole = len(a) - len(a) % BLOCK
+    for i in range(0, whole, BLOCK):
+        read_soon(a_at + 4 * i, LINES)
+        read_soon(b_at + 4 * i, LINES)
+        write_soon(y_at + 4 * i, LINES)
+        for j in range(BLOCK):
+            y[i + j] = _relu(a[i + j] + b[i + j])
+    for i in range(whole, len(a)):
+        y[i] = _relu(a[i] + b[i])
 
 
 @njit(nogil=True, cache=True)

@@ -37,13 +37,13 @@ from .pool import (
     max_pool2d_input_grad,
     max_unpool2d,
 )
-from .relu import relu, relu_grad
+from .relu import add_relu, relu, relu_grad
 from .rows import look_up_rows, take_rows
 from .warp import random_affine, sample, warp
 
 __all__ = [
     "adadelta", "adagrad", "adam", "adaptive_avg_pool2d", "adaptive_avg_pool2d_input_grad", "adaptive_max_pool2d",
-    "add_bias", "avg_pool2d", "avg_pool2d_input_grad", "batch_norm", "batch_norm_grad", "bias_grad",
+    "add_bias", "add_relu", "avg_pool2d", "avg_pool2d_input_grad", "batch_norm", "batch_norm_grad", "bias_grad",
     "channel_affine", "check", "check_index", "check_probabilities", "class_labels", "col2im", "conv2d",
     "conv2d_input_grad", "conv2d_weight_grad", "count_correct", "dropout", "dropout_kept", "erf", "im2col",
     "layer_norm", "layer_norm_grad", "linear", "look_up_rows", "matmul", "max_pool2d", "max_pool2d_at",

@@ -332,6 +332,7 @@ def test_relu(shape: tuple[int, ...], dtype: Any) -> None:
     if np.dtype(dtype).kind == "f":
         x[..., :1], dy[..., 1:2] = np.nan, np.inf
         assert_same("relu_grad", dy, kernels.relu(x))
+        assert_same("add_relu", x, dy)
     assert_same("relu", x)
 
 

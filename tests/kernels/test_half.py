@@ -44,6 +44,7 @@ CASES: dict[str, tuple[tuple[Any, ...], int]] = {
     "dropout": ((X, X.shape, 0.3, 1 / 0.7, 1, 0), 1),
     "dropout_kept": ((X, np.ones(X.shape, bool), 1 / 0.7), 1),
     "erf": ((X,), 1),
+    "add_relu": ((X, X[::-1].copy()), 1),
     "matmul": ((normal(3, 50), normal(50, 4)), 1),
     "bias_grad": ((X,), 1),
     "scatter_sum": ((np.arange(8) % 3, normal(8), 3), 1),

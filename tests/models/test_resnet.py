@@ -171,3 +171,18 @@ def test_weights_and_their_gradients_lie_channels_last(device):
         assert weight.array.transpose(0, 2, 3, 1).flags.c_contiguous
     weight = model.layer4[0].conv2.weight
     assert weight.grad.array.strides == weight.array.strides
+
+
+def test_a_blocks_last_relu_may_be_replaced_and_listened_to(rng, device: str) -> None:
+    block = models.resnet.BasicBlock(2, 2).eval()
+    x = tg.tensor(rng.standard_normal((1, 2, 5, 5)), dtype=tg.float32)
+    expected = block(x)
+    seen: list = []
+    handle = block.relu.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    close(block(x), expected, 1e-6)
+    close(seen[-1], expected, 1e-6)
+    assert len(seen) == 2
+    handle.remove()
+    block.relu = tg.nn.GELU()
+    between = tg.nn.functional.gelu(block.bn1(block.conv1(x)))
+    close(block(x), tg.nn.functional.gelu(block.bn2(block.conv2(between)) + x), 1e-6)

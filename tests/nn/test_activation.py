@@ -95,3 +95,21 @@ def test_softmax_says_what_is_missing(device):
         F.log_softmax(tg.tensor([1, 2], device=device), 0)
     with pytest.raises(RuntimeError, match="approximate"):
         nn.GELU("sinh")(tg.zeros(2, device=device))
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_relu_of_a_sum(device, rng, inplace):
+    a, b = (tg.tensor(rng.standard_normal((2, 70, 40)), requires_grad=True, device=device) for _ in range(2))
+    y = F.relu(a * 1, inplace, plus=b)
+    expected = F.relu(a + b)
+    close(y, expected)
+    seed = tg.tensor(rng.standard_normal((2, 70, 40)), device=device)
+    for mine, theirs in zip(*(tg.autograd.grad(found, [a, b], seed) for found in (y, expected)), strict=True):
+        close(mine, theirs)
+
+
+def test_relu_of_a_sum_needs_one_shape_and_dtype(device):
+    x = tg.ones(2, 3, device=device)
+    for plus in (x[0], x.double()):
+        with pytest.raises(RuntimeError, match=r"plus to be like the input, \(2, 3\) float32, got .*use relu\(input"):
+            F.relu(x, plus=plus)

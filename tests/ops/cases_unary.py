@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import torch
 from op_case import case, integers, positive
 
 from tinygrad_mnist import ops
@@ -36,6 +37,11 @@ CASES = [
         ours=lambda g: ops.relu_grad(g, g.like(g.xp.asarray(RESULT, g.dtype))),
         expected=lambda g: g * (RESULT > 0),
     ),
+    *(
+        case("add_relu", shape, shape, theirs=lambda a, b: torch.relu(a + b))
+        for shape in [(2, 3), (), (0,), (2, 3, 2, 3)]
+    ),
+    case("add_relu", np.array([1.0, -3.0, -2.0]), np.array([2.0, 1.0, 2.5]), expected=[3.0, 0.0, 0.5]),
     case("exp", np.array([0.0, 1.0]), expected=[1.0, math.e]),
     case("erf", (50,), expected=np.vectorize(math.erf)),
     case(

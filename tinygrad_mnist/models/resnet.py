@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import nn
 from ..nn import functional as F
-from ..nn.container import in_turn
+from ..nn.container import in_turn, kind_of
 from ..tensor import Tensor
 from .weights import load_weights
 
@@ -35,7 +35,7 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = in_turn([self.conv1, self.bn1, self.relu, self.conv2, self.bn2], x)
         shortcut = x if self.downsample is None else self.downsample(x)
-        return self.relu(y + shortcut)
+        return F.relu(y, plus=shortcut) if kind_of(self.relu) is nn.ReLU else self.relu(y + shortcut)
 
 
 def _channels_last(model: nn.Module) -> None:

@@ -80,12 +80,16 @@ def in_turn(modules: Iterable[Module], input: Any) -> Any:
     the BatchNorm2d after it into its weights when that is in eval mode.
     """
     modules = list(modules)
-    # A module that somebody listens to is called on its own. Three more, since nothing follows the last one.
-    kinds = [None if m._forward_hooks or m._forward_pre_hooks else type(m) for m in modules] + [None] * 3
+    kinds = [kind_of(m) for m in modules] + [None] * 3  # three more, since nothing follows the last one
     end = 0
     while end < len(modules):
         end, input = _first(modules, kinds, end, input)
     return input
+
+
+def kind_of(module: Module) -> type | None:
+    """What the module is, for those who do its work along with something else; None if somebody listens to it."""
+    return None if module._forward_hooks or module._forward_pre_hooks else type(module)
 
 
 def _first(modules: list[Any], kinds: list[type | None], start: int, input: Any) -> tuple[int, Any]:

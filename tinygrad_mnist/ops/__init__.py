@@ -3,7 +3,7 @@
 Read in this order: `shape`, `broadcast`, `elementwise`, `unary`, `reduce`, `index`, then what is built on them.
 """
 
-from .activation import elu, gelu, leaky_relu, relu, relu_grad, silu, softplus
+from .activation import add_relu, elu, gelu, leaky_relu, relu, relu_grad, silu, softplus
 from .broadcast import broadcast, expand, sum, sum_to
 from .compare import (
     bitwise_and,
@@ -120,7 +120,7 @@ from .unary import (
 
 __all__ = [
     "abs", "adaptive_avg_pool2d", "adaptive_avg_pool2d_input_grad", "adaptive_max_pool2d",
-    "adaptive_max_pool2d_with_indices", "add", "all", "amax", "amin", "any", "argmax", "argmin", "argsort",
+    "adaptive_max_pool2d_with_indices", "add", "add_relu", "all", "amax", "amin", "any", "argmax", "argmin", "argsort",
     "assign", "avg_pool2d", "avg_pool2d_input_grad", "batch_norm", "batch_norm_relu", "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bmm",
     "broadcast", "cast", "cat", "ceil", "channel_affine", "chunk", "clamp", "clamp_max", "clamp_min", "clone",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from ..autograd import Variable, is_grad_enabled, no_grad, op
@@ -14,6 +15,27 @@ from .unary import erf, exp, sigmoid, tanh
 def relu(x: Variable) -> Any:
     """max(x, 0); its gradient at 0 is 0."""
     return x.kernels.relu(x.array), lambda g, y: relu_grad(g, y)
+
+
+@op
+def add_relu(a: Variable, b: Variable) -> Any:
+    """max(a + b, 0) for a and b of one shape and dtype: `add` and `relu` in one pass."""
+    before = before_relu()
+    return a.kernels.add_relu(a.array, b.array), before, before
+
+
+def before_relu() -> Callable[[Variable, Variable], Variable]:
+    """For ops that end with ReLU: (g, y) -> the gradient before it, computed once for all inputs of the op."""
+    last: list = [None, None]  # the g seen last, and the gradient for it
+
+    def before(g: Variable, y: Variable) -> Variable:
+        if is_grad_enabled():
+            return relu_grad(g, y)
+        if last[0] is not g:
+            last[:] = g, g.like(g.kernels.relu_grad(g.array, y.array))
+        return last[1]
+
+    return before
 
 
 @op

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..autograd import Variable, is_grad_enabled, op
-from .activation import relu_grad
+from .activation import before_relu
 from .broadcast import sum
 from .matmul import matmul
 from .shape import transpose
@@ -22,15 +22,7 @@ def linear(x: Variable, w: Variable, b: Variable | None) -> Any:
 def linear_relu(x: Variable, w: Variable, b: Variable | None) -> Any:
     """max(x wᵀ + b, 0): `linear` and `relu` in one pass over the result."""
     value = x.kernels.linear(x.array, w.array, None if b is None else b.array, True)
-    last: list = [None, None]  # the g seen last, and the gradient before ReLU for it
-
-    def before(g: Variable, y: Variable) -> Variable:
-        if is_grad_enabled():
-            return relu_grad(g, y)
-        if last[0] is not g:
-            last[:] = g, g.like(g.kernels.relu_grad(g.array, y.array))
-        return last[1]
-
+    before = before_relu()
     return (
         value,
         lambda g, y: _input_grad(before(g, y), w),

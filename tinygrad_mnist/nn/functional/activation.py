@@ -12,9 +12,17 @@ from ...tensor import Tensor
 from .check import check_dtype
 
 
-def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """max(x, 0)"""
-    return _apply(ops.relu, inplace, input)
+def relu(input: Tensor, inplace: bool = False, *, plus: Tensor | None = None) -> Tensor:
+    """max(x, 0); max(x + plus, 0) in one pass over memory, with `plus` of the shape and dtype of x (PyTorch has no such
+    argument)."""
+    if plus is None:
+        return _apply(ops.relu, inplace, input)
+    if plus.shape != input.shape or plus.dtype != input.dtype:
+        raise RuntimeError(
+            f"relu: expected plus to be like the input, {tuple(input.shape)} {input.dtype}, "
+            f"got {tuple(plus.shape)} {plus.dtype}; use relu(input + plus)"
+        )
+    return _apply(ops.add_relu, inplace, input, plus)
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
