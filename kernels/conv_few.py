@@ -3,8 +3,9 @@
     y[p, o] = scale[o] · (patch p · w[o]) + shift[o], then max(y, 0) if asked for
 
 for the patches p of all output pixels of the batch. They are not copied to memory: number q of patch p is element
-pixels[p] + places[q] of the images in a frame of zeros, where the compiled loop finds it. From as many images on as
-fill its tiles, pixels that lie at the same place of their images go together, without the taps of the kernel that lie
+pixels[p] + places[q] of the images in a frame of zeros, where the compiled loop finds it. It takes a tile of patches at
+a time: a few by dot products, more by turning them, so that one vector is of many patches. From as many images on as
+fill a tile, pixels that lie at the same place of their images go together, without the taps of the kernel that lie
 outside the image there: of 2x2 pixels under a 3x3 kernel, with 4 of 9. Scale and shift are those of a batch norm that
 follows, whose statistics are known.
 """
@@ -12,7 +13,7 @@ follows, whose statistics are known.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +25,9 @@ from .parallel import share
 Array = np.ndarray
 Pair = tuple[int, int]
 
-ADDED_UP = 4  # vectors, whose products take as long as it takes to add up the sums of a tile
+# How long a patch's vector takes in a tile of dot products, and in a turned one of one and of several vectors.
+COSTS = 4, 3.4, 2
+ADDED_UP = 4  # vectors, whose dot products take as long as it takes to add up the sums of a tile
 PIXELS = 256  # of the whole batch: with more, other ways are as fast
 
 
@@ -42,50 +45,76 @@ def conv2d(
     stride: Pair, padding: Pair, dilation: Pair,
 ) -> Array:  # fmt: skip
     """y (N, O, OH, OW) from x (N, C, H, W), w (O, C, KH, KW), scale (O,) or None for 1, shift (O,) or None for 0."""
-    code: Any = compiled.load("conv_few_compiled")
-    O, C, KH, KW = w.shape
+    plan, O = _plan(x.shape, w.shape, stride, padding, dilation), len(w)
     frame = _framed(x, padding)  # (N, H, W, C)
-    N, H, W, _ = frame.shape
-    OH, OW = (conv_taps.out_size(frame.shape[1 + a], w.shape[2 + a], stride[a], 0, dilation[a]) for a in (0, 1))
-    pixels = offsets((N, H * W * C), (OH, stride[0] * W * C), (OW, stride[1] * C))
-    places = offsets((KH, dilation[0] * W * C), (KW, dilation[1] * C), (C // code.LANES, code.LANES))
-    rows = offsets((O, KH * KW * C), multiple=code.DOT_COLUMNS).reshape(-1, code.DOT_COLUMNS)
-    tiles, inside = _tiles((N, OH, OW), x.shape[2:], (KH, KW), C // code.LANES, stride, padding, dilation)
-    y = empty((N, OH, OW, O), FLOAT32)
-    weights, out = w.transpose(0, 2, 3, 1).reshape(O, -1), y.reshape(-1, O)
+    y = empty((len(x), *plan.size, O), FLOAT32)
+    weights, out, width = w.transpose(0, 2, 3, 1).reshape(O, -1), y.reshape(-1, O), plan.rows.shape[1]
     scale = np.ones(O, FLOAT32) if scale is None else np.ascontiguousarray(scale, FLOAT32)
     shift = np.zeros(O, FLOAT32) if shift is None else np.ascontiguousarray(shift, FLOAT32)
 
     def columns(start: int, stop: int) -> tuple[Any, ...]:
-        some = slice(start * code.DOT_COLUMNS, stop * code.DOT_COLUMNS)
-        of_weights = weights, rows[start:stop], out[:, some], scale[some], shift[some], relu
-        return frame, pixels, places, tiles, inside, *of_weights
+        some = slice(start * width, stop * width)
+        return frame, *plan.tables, weights, plan.rows[start:stop], out[:, some], scale[some], shift[some], relu
 
-    share(code.patches_by_rows, columns, len(rows), conv_taps.work(y, w))
+    share(plan.function, columns, len(plan.rows), conv_taps.work(y, w))
     return y.transpose(0, 3, 1, 2)
 
 
+class _Plan(NamedTuple):
+    """What a convolution of such shapes needs: see `conv_few_compiled`."""
+
+    size: Pair  # (OH, OW)
+    function: Any
+    tables: tuple[Array, Array, Array, Array]  # starts, places, tiles, inside
+    rows: Array  # where the rows of weights begin, as many together as a tile has
+
+
 @functools.lru_cache(256)
-def _tiles(
-    outputs: tuple[int, ...], size: tuple[int, ...], kernel: Pair, vectors: int, stride: Pair, padding: Pair,
-    dilation: Pair,
-) -> tuple[Array, Array]:  # fmt: skip
-    """The output pixels (N, OH, OW) in tiles, the last of some repeated, and which parts of their patches to multiply:
-    each tap of the kernel, of so many vectors, on its own, or all together, whichever is faster."""
-    (N, *_), tile = outputs, compiled.load("tile")
+def _plan(
+    x_shape: tuple[int, ...], w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair
+) -> _Plan:
+    code: Any = compiled.load("conv_few_compiled")
+    (N, C, *image), (O, _, KH, KW) = x_shape, w_shape
+    H, W = image[0] + 2 * padding[0], image[1] + 2 * padding[1]
+    OH, OW = (conv_taps.out_size(image[a], w_shape[2 + a], stride[a], padding[a], dilation[a]) for a in (0, 1))
+    pixels = offsets((N, H * W * C), (OH, stride[0] * W * C), (OW, stride[1] * C))
+    places = offsets((KH, dilation[0] * W * C), (KW, dilation[1] * C), (C // code.LANES, code.LANES))
+    taps = _taps_inside((OH, OW), (image[0], image[1]), (KH, KW), stride, padding, dilation)
+    tiles, inside = _tiles(N, taps, C // code.LANES, (code.DOT_ROWS, code.LANES, code.WIDE))
+    dots = tiles.shape[1] == code.DOT_ROWS
+    rows = offsets((O, KH * KW * C), multiple=code.DOT_COLUMNS if dots else code.WIDE_MR)
+    return _Plan(
+        (OH, OW),
+        code.patches_by_rows if dots else code.patches_turned,
+        (pixels[tiles], places, tiles, inside),
+        rows.reshape(-1, code.DOT_COLUMNS if dots else code.WIDE_MR),
+    )
+
+
+def _taps_inside(outputs: Pair, size: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Array:
+    """Which taps of the kernel lie inside the image at each output pixel: (OH OW, KH KW)."""
     along = []
     for a in (0, 1):
-        first, tap = np.arange(outputs[1 + a])[:, None] * stride[a] - padding[a], np.arange(kernel[a]) * dilation[a]
+        first, tap = np.arange(outputs[a])[:, None] * stride[a] - padding[a], np.arange(kernel[a]) * dilation[a]
         along.append((first + tap >= 0) & (first + tap < size[a]))  # (OH, KH) or (OW, KW)
-    inside = (along[0][:, None, :, None] & along[1][:, None]).reshape(outputs[1] * outputs[2], -1)
-    pixels = np.arange(N * len(inside))
-    apart = np.pad(pixels.reshape(N, -1).T, ((0, 0), (0, -N % tile.DOT_ROWS)), mode="edge")
-    tiles = np.ascontiguousarray(apart).reshape(-1, tile.DOT_ROWS)
-    inside = np.repeat(inside, len(tiles) // len(inside), 0)
-    together = np.pad(pixels, (0, -len(pixels) % tile.DOT_ROWS), mode="edge").reshape(-1, tile.DOT_ROWS)
-    if inside.sum() * (vectors + ADDED_UP) < len(together) * inside.shape[1] * vectors:
-        return tiles, inside
-    return together, np.ones((len(together), 1), bool)
+    return (along[0][:, None, :, None] & along[1][:, None]).reshape(outputs[0] * outputs[1], -1)
+
+
+def _tiles(N: int, taps: Array, vectors: int, widths: tuple[int, ...]) -> tuple[Array, Array]:
+    """The output pixels of N images in tiles of one of the widths, the last of some repeated, and which parts of their
+    patches to multiply: all, or each tap of the kernel, of so many vectors, on its own. The fastest of these ways.
+
+    `taps` (pixels, KH KW) says which taps lie inside the image.
+    """
+    pixels, ways = np.arange(N * len(taps)), []
+    for width, cost, added_up in zip(widths, COSTS, (ADDED_UP, 0, 0), strict=True):
+        together = np.pad(pixels, (0, -len(pixels) % width), mode="edge").reshape(-1, width)
+        seconds = cost * together.size * (taps.shape[1] * vectors + added_up)
+        ways.append((seconds, together, np.ones((len(together), 1), bool)))
+        apart = np.pad(pixels.reshape(N, -1).T, ((0, 0), (0, -N % width)), mode="edge").reshape(-1, width)
+        inside = np.repeat(taps, len(apart) // len(taps), 0)
+        ways.append((cost * width * inside.sum() * (vectors + added_up), np.ascontiguousarray(apart), inside))
+    return min(ways, key=lambda way: way[0])[1:]
 
 
 def _framed(x: Array, padding: Pair) -> Array:

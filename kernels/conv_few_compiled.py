@@ -9,28 +9,40 @@ from .fused_compiled import clear, images, options, table
 from .matmul_compiled import CHUNK
 from .room import give_back, image_at, take
 from .team_compiled import handed_over
-from .tile import DOT_COLUMNS, DOT_ROWS, DOTS, LANES, copy_vector, dot_tile
+from .tile import (
+    DOT_COLUMNS,
+    DOT_ROWS,
+    DOTS,
+    LANES,
+    WIDE,
+    WIDE_MR,
+    copy_vector,
+    dot_tile,
+    narrow_tile,
+    turn_rows,
+    wide_tile,
+)  # fmt: skip
 
 ZERO = np.float32(0)
+ROOM = 5 * 2**14  # numbers of patches that `patches_turned` takes at a time: beside the weights they fit into the L2
+
 _row = float32[::1]
-
-
-@njit(
-    void(
-        int64, images, table, table, int64[:, ::1], boolean[:, ::1], float32[:, ::1], int64[:, ::1], float32[:, :],
-        _row, _row, boolean,
-    ),
-    **options,
+_signature = void(
+    int64, images, int64[:, ::1], table, int64[:, ::1], boolean[:, ::1], float32[:, ::1], int64[:, ::1], float32[:, :],
+    _row, _row, boolean,
 )  # fmt: skip
+
+
+@njit(_signature, **options)
 def patches_by_rows(
-    slot: int, x: np.ndarray, pixels: np.ndarray, places: np.ndarray, tiles: np.ndarray, inside: np.ndarray,
+    slot: int, x: np.ndarray, starts: np.ndarray, places: np.ndarray, tiles: np.ndarray, inside: np.ndarray,
     w: np.ndarray, rows: np.ndarray, out: np.ndarray, scale: np.ndarray, shift: np.ndarray, relu: bool,
 ) -> None:  # fmt: skip  # pragma: no cover
     """out (M, N) = scale · (patches of x · rows of w) + shift.
 
-    Vector v of patch m is at pixels[m] + places[v] of x; `rows` (N / DOT_COLUMNS, DOT_COLUMNS) says where those of w
-    begin, the last repeated. `tiles` (T, DOT_ROWS) are patches that are multiplied together, and `inside` (T, parts)
-    says which parts of them are: the others, of equal size, are zero.
+    `tiles` (T, DOT_ROWS) are patches that are multiplied together: vector v of tiles[t, i] is at starts[t, i] +
+    places[v] of x. `inside` (T, parts) says which parts of them are multiplied: the others, of equal size, are zero.
+    `rows` (N / DOT_COLUMNS, DOT_COLUMNS) says where those of w begin, the last repeated.
     """
     if handed_over(slot):
         return
@@ -47,7 +59,7 @@ def patches_by_rows(
                 for i in range(DOT_ROWS if inside[t, part] else 0):
                     to = panel_at + 4 * LANES * (t * DOT_ROWS * chunk + i)
                     for v in range(vectors):
-                        copy_vector(to + 4 * LANES * v * DOT_ROWS, x_at + 4 * (pixels[tiles[t, i]] + places[start + v]))
+                        copy_vector(to + 4 * LANES * v * DOT_ROWS, x_at + 4 * (starts[t, i] + places[start + v]))
             for n in range(wide):
                 for t in range(tall):
                     if inside[t, part]:
@@ -59,6 +71,49 @@ def patches_by_rows(
         for i in range(DOT_ROWS):
             for n in range(N):
                 y = sums[t, n // DOT_COLUMNS, i * DOT_COLUMNS + n % DOT_COLUMNS] * scale[n] + shift[n]
+                out[tiles[t, i], n] = ZERO if relu and y <= ZERO else y  # NaN stays
+    give_back(sums_at)
+    give_back(panel_at)
+
+
+@njit(_signature, **options)
+def patches_turned(
+    slot: int, x: np.ndarray, starts: np.ndarray, places: np.ndarray, tiles: np.ndarray, inside: np.ndarray,
+    w: np.ndarray, rows: np.ndarray, out: np.ndarray, scale: np.ndarray, shift: np.ndarray, relu: bool,
+) -> None:  # fmt: skip  # pragma: no cover
+    """The same for tiles of LANES or WIDE patches and `rows` (N / WIDE_MR, WIDE_MR): the patches are transposed, so
+    that vectors of them are multiplied by numbers of w where these lie."""
+    if handed_over(slot):
+        return
+    N, V, (tall, width), parts, wide = out.shape[1], len(places), tiles.shape, inside.shape[1], len(rows)
+    vectors = min(V // parts, max(1, ROOM // (tall * width * LANES)))
+    sums_at, panel_at = take(wide * WIDE_MR * tall * width), take(tall * width * vectors * LANES)
+    x_at, w_at, rows_at, starts_at = x.ctypes.data, w.ctypes.data, rows.ctypes.data, starts.ctypes.data
+    sums, zero_at = image_at(sums_at, wide * WIDE_MR, tall, width), places.ctypes.data  # places begin with 0
+    clear(sums)
+    for part in range(parts):
+        end = V // parts * (part + 1)
+        for start in range(V // parts * part, end, vectors):
+            run = min(vectors, end - start) * LANES
+            for t in range(tall):
+                for i in range(0, width if inside[t, part] else 0, LANES):
+                    to, of = panel_at + 4 * (t * vectors * LANES * width + i), starts_at + 8 * (t * width + i)
+                    for k in range(0, run, LANES):
+                        turn_rows(to + 4 * k * width, width, x_at + 4 * places[start + k // LANES], of)
+            for n in range(wide):
+                for t in range(tall):
+                    if inside[t, part]:
+                        to, stride = sums_at + 4 * (n * WIDE_MR * tall + t) * width, tall * width
+                        w_part, panel = w_at + 4 * LANES * start, panel_at + 4 * t * vectors * LANES * width
+                        of = rows_at + 8 * n * WIDE_MR
+                        if width == WIDE:
+                            wide_tile(to, stride, to, stride, w_part, of, 1, zero_at, 1, run, panel, width)
+                        else:
+                            narrow_tile(to, stride, to, stride, w_part, of, 1, zero_at, 1, run, panel, width)
+    for t in range(tall):
+        for i in range(width):
+            for n in range(N):
+                y = sums[n, t, i] * scale[n] + shift[n]
                 out[tiles[t, i], n] = ZERO if relu and y <= ZERO else y  # NaN stays
     give_back(sums_at)
     give_back(panel_at)

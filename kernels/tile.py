@@ -5,8 +5,9 @@
     c[i, j] = init[i, j] + sum over s, k of a[rows[i] + segments[s] + k * a_step] * b[s * run + k, j]
 
 with its MR x NR sums in vector registers; `low_tile` computes LOW_MR rows, `wide_tile` WIDE_MR rows and WIDE_NR
-vectors, `panel_tile` PANEL_MR and PANEL_NR. Each step of k loads NR vectors of b, spreads one number of a over a vector
-for each row, and does MR x NR fused multiply-adds. Compilers do not find this by themselves.
+vectors, `panel_tile` PANEL_MR and PANEL_NR, `narrow_tile` WIDE_MR and one, with sums apart for WIDE_NR neighbouring k,
+so that none waits for another. Each step of k loads NR vectors of b, spreads one number of a over a vector for each
+row, and does MR x NR fused multiply-adds. Compilers do not find this by themselves.
 
 Design: Goto and van de Geijn, Anatomy of High-Performance Matrix Multiplication (2008),
 https://doi.org/10.1145/1356052.1356053
@@ -14,6 +15,7 @@ https://doi.org/10.1145/1356052.1356053
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from llvmlite import binding, ir
@@ -79,7 +81,7 @@ def _multiply_add(builder: Any) -> Any:  # pragma: no cover
     return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
 
 
-def _tile(rows_of_tile: int, vectors: int) -> Any:  # pragma: no cover
+def _tile(rows_of_tile: int, vectors: int, phases: int = 1) -> Any:  # pragma: no cover
     @intrinsic
     def tile(
         typing_context: Any, c: Any, c_stride: Any, init: Any, init_stride: Any, a: Any, rows: Any, a_step: Any,
@@ -88,7 +90,7 @@ def _tile(rows_of_tile: int, vectors: int) -> Any:  # pragma: no cover
         """See above. c, init, a, b are addresses of float32, rows and segments of int64; strides count elements."""
 
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _emit_tile(builder, rows_of_tile, vectors, *args)
+            _emit_tile(builder, rows_of_tile, vectors, phases, *args)
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 12), emit
@@ -97,46 +99,50 @@ def _tile(rows_of_tile: int, vectors: int) -> Any:  # pragma: no cover
 
 
 def _emit_tile(
-    builder: Any, rows_of_tile: int, vectors: int, c: Any, c_stride: Any, init: Any, init_stride: Any, a: Any,
-    rows: Any, a_step: Any, segments: Any, n_segments: Any, run: Any, b: Any, b_stride: Any, copy: Any = None,
+    builder: Any, rows_of_tile: int, vectors: int, phases: int, c: Any, c_stride: Any, init: Any, init_stride: Any,
+    a: Any, rows: Any, a_step: Any, segments: Any, n_segments: Any, run: Any, b: Any, b_stride: Any, copy: Any = None,
 ) -> None:  # fmt: skip  # pragma: no cover
     c, init, a, b = (builder.inttoptr(p, Float.as_pointer()) for p in (c, init, a, b))
     rows, segments = (builder.inttoptr(p, Int.as_pointer()) for p in (rows, segments))
     multiply_add = _multiply_add(builder)
     tile_rows, tile_columns = range(rows_of_tile), range(vectors)
-    sums = [[cgutils.alloca_once(builder, Vector) for _ in tile_columns] for _ in tile_rows]
-    for i in tile_rows:
-        for j in tile_columns:
-            builder.store(ir.Constant(Vector, [0.0] * LANES), sums[i][j])
+    sums = [[[cgutils.alloca_once(builder, Vector) for _ in range(phases)] for _ in tile_columns] for _ in tile_rows]
+    for i, j, phase in itertools.product(tile_rows, tile_columns, range(phases)):
+        builder.store(ir.Constant(Vector, [0.0] * LANES), sums[i][j][phase])
     row = [builder.load(at(builder, rows, i)) for i in tile_rows]
     with cgutils.for_range(builder, n_segments) as s:
         a_segment = at(builder, a, builder.load(at(builder, segments, s.index)))
         b_segment = at(builder, b, builder.mul(builder.mul(s.index, run), b_stride))
         a_row = [at(builder, a_segment, row[i]) for i in tile_rows]
-        with cgutils.for_range(builder, run) as k:
-            b_row = at(builder, b_segment, builder.mul(k.index, b_stride))
-            b_vectors = [load(builder, at(builder, b_row, j * LANES)) for j in tile_columns]
-            if copy is not None:
-                to = at(builder, builder.inttoptr(copy, Float.as_pointer()), builder.mul(k.index, Int(vectors * LANES)))
-                for j, vector in enumerate(b_vectors):
-                    store(builder, vector, at(builder, to, j * LANES))
-                    prefetch(builder, at(builder, b_row, builder.mul(b_stride, Int(STEPS_AHEAD)), j * LANES))
-            a_offset = builder.mul(k.index, a_step)
-            for i in tile_rows:
-                a_vector = _spread(builder, builder.load(at(builder, a_row[i], a_offset)))
-                for j in tile_columns:
-                    more = builder.call(multiply_add, [a_vector, b_vectors[j], builder.load(sums[i][j])])
-                    builder.store(more, sums[i][j])
-    for i in tile_rows:
-        for j in tile_columns:
-            start = load(builder, at(builder, init, builder.mul(init_stride, Int(i)), j * LANES))
-            total = builder.fadd(builder.load(sums[i][j]), start)
-            store(builder, total, at(builder, c, builder.mul(c_stride, Int(i)), j * LANES))
+        with cgutils.for_range(builder, builder.udiv(run, Int(phases))) as step:
+            for phase in range(phases):
+                k = builder.add(builder.mul(step.index, Int(phases)), Int(phase))
+                b_row = at(builder, b_segment, builder.mul(k, b_stride))
+                b_vectors = [load(builder, at(builder, b_row, j * LANES)) for j in tile_columns]
+                if copy is not None:
+                    start = builder.inttoptr(copy, Float.as_pointer())
+                    to = at(builder, start, builder.mul(k, Int(vectors * LANES)))
+                    for j, vector in enumerate(b_vectors):
+                        store(builder, vector, at(builder, to, j * LANES))
+                        prefetch(builder, at(builder, b_row, builder.mul(b_stride, Int(STEPS_AHEAD)), j * LANES))
+                a_offset = builder.mul(k, a_step)
+                for i in tile_rows:
+                    a_vector = _spread(builder, builder.load(at(builder, a_row[i], a_offset)))
+                    for j in tile_columns:
+                        place = sums[i][j][phase]
+                        more = builder.call(multiply_add, [a_vector, b_vectors[j], builder.load(place)])
+                        builder.store(more, place)
+    for i, j in itertools.product(tile_rows, tile_columns):
+        total = load(builder, at(builder, init, builder.mul(init_stride, Int(i)), j * LANES))
+        for place in sums[i][j]:
+            total = builder.fadd(builder.load(place), total)
+        store(builder, total, at(builder, c, builder.mul(c_stride, Int(i)), j * LANES))
 
 
 tile = _tile(MR, NR)
 low_tile = _tile(LOW_MR, NR)
 wide_tile = _tile(WIDE_MR, WIDE_NR)
+narrow_tile = _tile(WIDE_MR, 1, WIDE_NR)
 panel_tile = _tile(PANEL_MR, PANEL_NR)
 
 
@@ -148,7 +154,7 @@ def copying_tile(
     """A `panel_tile` of one segment that leaves b's vectors at the address `copy`, one behind the other."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _emit_tile(builder, PANEL_MR, PANEL_NR, *args)
+        _emit_tile(builder, PANEL_MR, PANEL_NR, 1, *args)
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 13), emit
@@ -205,29 +211,46 @@ def _add_neighbours(builder: Any, u: Any, v: Any) -> Any:  # pragma: no cover
 def turn(typing_context: Any, to: Any, to_stride: Any, from_: Any, stride: Any, last: Any) -> Any:  # pragma: no cover
     """to[k, i] = from[i, k] for LANES rows and columns, at addresses of float32; strides count elements.
 
-    Rows behind `last`, an address, are that one again. In each of log2(LANES) turns the first half of the vectors is
-    interleaved with the second: the bits of an element's row and column move on by one place.
+    Rows behind `last`, an address, are that one again.
     """
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         to, to_stride, from_, stride, last = args
         rows = [builder.add(from_, builder.mul(stride, Int(4 * i))) for i in range(LANES)]
         rows = [builder.select(builder.icmp_unsigned("<", row, last), row, last) for row in rows]
-        vectors = [load(builder, builder.inttoptr(row, Float.as_pointer())) for row in rows]
-        half, index = LANES // 2, ir.VectorType(ir.IntType(32), LANES)
-        halves = [[i for pair in range(start, start + half) for i in (pair, pair + LANES)] for start in (0, half)]
-        for _ in range(LANES.bit_length() - 1):
-            vectors = [
-                builder.shuffle_vector(u, v, ir.Constant(index, interleaved))
-                for u, v in zip(vectors[:half], vectors[half:], strict=True)
-                for interleaved in halves
-            ]
-        for k, vector in enumerate(vectors):
-            place = at(builder, builder.inttoptr(to, Float.as_pointer()), builder.mul(to_stride, Int(k)))
-            store(builder, vector, place)
+        _emit_turn(builder, to, to_stride, [builder.inttoptr(row, Float.as_pointer()) for row in rows])
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 5), emit
+
+
+@intrinsic
+def turn_rows(typing_context: Any, to: Any, to_stride: Any, from_: Any, rows: Any) -> Any:  # pragma: no cover
+    """The same of rows that begin `rows` elements, an address of LANES int64, behind from_."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        to, to_stride, from_, rows = args
+        start, table = builder.inttoptr(from_, Float.as_pointer()), builder.inttoptr(rows, Int.as_pointer())
+        pointers = [at(builder, start, builder.load(at(builder, table, i))) for i in range(LANES)]
+        _emit_turn(builder, to, to_stride, pointers)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 4), emit
+
+
+def _emit_turn(builder: Any, to: Any, to_stride: Any, rows: list[Any]) -> None:  # pragma: no cover
+    """In each of log2(LANES) turns the first half of the vectors is interleaved with the second: the bits of an
+    element's row and column move on by one place."""
+    half, index, vectors = LANES // 2, ir.VectorType(ir.IntType(32), LANES), [load(builder, row) for row in rows]
+    halves = [[i for pair in range(start, start + half) for i in (pair, pair + LANES)] for start in (0, half)]
+    for _ in range(LANES.bit_length() - 1):
+        vectors = [
+            builder.shuffle_vector(u, v, ir.Constant(index, interleaved))
+            for u, v in zip(vectors[:half], vectors[half:], strict=True)
+            for interleaved in halves
+        ]
+    for k, vector in enumerate(vectors):
+        store(builder, vector, at(builder, builder.inttoptr(to, Float.as_pointer()), builder.mul(to_stride, Int(k))))
 
 
 def apart(function: Any) -> Any:  # pragma: no cover

@@ -12,11 +12,16 @@ GEOMETRIES = [
     (3, 48, 5, 4, 13, (3, 2), (2, 1), (0, 1), (1, 2)),
     (2, 16, 6, 7, 20, (1, 1), (2, 3), (0, 0), (1, 1)),
     (2, 512, 2, 2, 9, (3, 3), (1, 1), (1, 1), (1, 1)),
-    # without the taps outside the image
     (4, 64, 2, 2, 9, (3, 3), (1, 1), (1, 1), (1, 1)),
     (11, 1024, 2, 1, 7, (3, 3), (1, 1), (1, 1), (1, 1)),
     (8, 128, 4, 3, 13, (3, 3), (2, 2), (1, 1), (1, 1)),
+    (16, 256, 2, 2, 7, (3, 3), (1, 1), (1, 1), (1, 1)),
+    (3, 48, 8, 7, 1, (3, 3), (1, 1), (2, 1), (1, 1)),
+    (64, 256, 2, 1, 2, (3, 3), (1, 1), (1, 1), (1, 1)),
 ]
+TILES = [  # how many patches, and of how many parts, on AVX-512
+    (16, 1), (4, 1), (16, 1), (16, 1), (4, 9), (16, 1), (4, 9), (4, 9), (16, 9), (64, 1), (64, 9)
+]  # fmt: skip
 
 
 def draw(geometry):
@@ -46,14 +51,17 @@ def test_agrees_with_pytorch(geometry, threads):
         assert y.tobytes() == conv_few.conv2d(x, w, a, b, relu, *args).tobytes()
 
 
-@pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_taps_outside_the_image_are_left_out_of_enough_images(geometry, monkeypatch):
-    N, C, *size, _, kernel, stride, padding, dilation = geometry
-    OH, OW = (conv_few.conv_taps.out_size(size[a], kernel[a], stride[a], padding[a], dilation[a]) for a in (0, 1))
-    tiles, inside = conv_few._tiles((N, OH, OW), tuple(size), kernel, C // 16, stride, padding, dilation)
-    assert sorted(set(tiles.ravel())) == list(range(N * OH * OW))
-    assert (inside.shape[1] > 1) == (geometry in GEOMETRIES[-3:])
+@pytest.mark.parametrize(("geometry", "tile"), [*zip(GEOMETRIES, TILES, strict=True)])
+def test_tiles_are_as_wide_as_there_are_patches_and_leave_out_taps_outside(geometry, tile):
+    N, _, _, _, O, *_ = geometry
+    x, w, *_, args = draw(geometry)
+    plan = conv_few._plan(x.shape, w.shape, *args)
+    _, _, tiles, inside = plan.tables
+    assert sorted(set(tiles.ravel())) == list(range(N * plan.size[0] * plan.size[1]))
     assert inside.any(1).all()
+    assert plan.rows.size >= O
+    if compiled.load("tile").LANES == 16:  # shorter vectors have other tiles
+        assert (tiles.shape[1], inside.shape[1]) == tile
 
 
 def test_nan_stays():
