@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from . import compiled
+from . import compiled, team
 from .half import in_float32
 from .memory import chunks, empty_like
 from .parallel import for_blocks, pass_over, share
@@ -37,8 +37,15 @@ LONG = 64  # numbers in a row that are enough for the compiled loops
 @in_float32()
 def batch_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
     """y (N, C, ...), and the mean and biased variance (C,) of the batch in float64."""
+    y = empty_like(x)
+    if rows := _few(x, y):
+        C = x.shape[1]
+        room, vectors = np.empty((5, C)), np.empty((3, C), FLOAT32)
+        code = compiled.load("norm_compiled")
+        code.batch_norm(rows[0], *optional_weights(w, b, C, FLOAT32), eps, room, vectors, rows[1])
+        return y, room[0], room[1]
     mean, var, vectors = batch_statistics(x, w, b, eps)
-    return _scale_and_shift(x, vectors), mean, var
+    return _scale_and_shift(x, vectors, y), mean, var
 
 
 def batch_statistics(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
@@ -56,7 +63,7 @@ def batch_statistics(x: Array, w: Array | None, b: Array | None, eps: float) -> 
 def channel_affine(x: Array, w: Array, b: Array) -> Array:
     """y = w x + b with w and b (C,): batch norm by a mean and variance that are known before."""
     if x.size >= SMALL:
-        return _scale_and_shift(x, np.array([np.zeros_like(w), w, b], x.dtype))
+        return _scale_and_shift(x, np.array([np.zeros_like(w), w, b], x.dtype), empty_like(x))
     per_channel = -1, *(1,) * (x.ndim - 2)
     y = x * w.astype(x.dtype, copy=False).reshape(per_channel)
     y += b.astype(x.dtype, copy=False).reshape(per_channel)
@@ -68,7 +75,14 @@ def batch_norm_grad(
     dy: Array, x: Array, w: Array | None, mean: Array, var: Array, eps: float
 ) -> tuple[Array, Array, Array]:
     """dx (N, C, ...), dw (C,), db (C,)."""
-    dx, arrays = empty_like(x), [_last(x), _last(dy)]
+    dx = empty_like(x)
+    if rows := _few(x, dy, dx):
+        C = x.shape[1]
+        dw, db, vectors = np.empty(C, FLOAT32), np.empty(C, FLOAT32), np.empty((4, C), FLOAT32)
+        code, (weight, _) = compiled.load("norm_compiled"), optional_weights(w, None, C, FLOAT32)
+        code.batch_norm_grad(*rows[:2], weight, mean, var, eps, np.zeros((2, C)), vectors, rows[2], dw, db)
+        return dx, dw, db
+    arrays = [_last(x), _last(dy)]
     sums = _run(batch_norm_grad_sums, arrays, mean, summed=True)
     vectors, dw, db = batch_gradients(sums, x, w, mean, var, eps)
     _run(batch_norm_input_grad, [*arrays, _last(dx)], *vectors)
@@ -102,8 +116,7 @@ def layer_norm_grad(dy: Array, x: Array, w: Array | None, mean: Array, r: Array)
     return dx, dw.astype(x.dtype), db.astype(x.dtype)
 
 
-def _scale_and_shift(x: Array, vectors: Array) -> Array:
-    y = empty_like(x)
+def _scale_and_shift(x: Array, vectors: Array, y: Array) -> Array:
     _run(batch_norm_scale, [_last(x), _last(y)], *vectors)
     return y
 
@@ -122,6 +135,16 @@ def twin(step: Callable[..., None], x: Array) -> Callable[..., None]:
 def _last(x: Array) -> Array:
     """x (N, C, ...) with its channels as the last axis."""
     return x.transpose(0, *range(2, x.ndim), 1)
+
+
+def _few(*arrays: Array) -> list[Array] | None:
+    """Arrays (N, C, ...) as rows of channels (M, C), if they lie like that, are for compiled code, and so few that one
+    thread is the fastest: then one call does it all, since each takes as long as a step."""
+    x = arrays[0]
+    if x.dtype != FLOAT32 or not x.size or pass_over(*arrays) >= team.SMALL or not compiled.load("norm_compiled"):
+        return None
+    last = [_last(a) for a in arrays]
+    return [a.reshape(-1, x.shape[1]) for a in last] if all(a.flags.carray for a in last) else None
 
 
 def _count(x: Array) -> int:

@@ -138,6 +138,29 @@ def batch_norm_input_grad(
             dx[m, c] = (dy[m, c] - constant[c] - (x[m, c] - mean[c]) * slope[c]) * scale[c]
 
 
+@njit(void(_rows, _row, _row, float64, _sums, _rows, _rows), **_compile)
+def batch_norm(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float, room: np.ndarray, vectors: np.ndarray, y: np.ndarray
+) -> None:  # pragma: no cover
+    """All of it in this thread; afterwards the mean and variance are the first rows of `room` (5, C)."""
+    moments, sums, origin = room[:2], room[2:4], room[4]
+    sums[:], origin[:] = 0, x[0]
+    batch_norm_sums(0, x, origin, sums)
+    batch_norm_vectors(sums, origin, w, b, eps, len(x), moments, vectors)
+    batch_norm_scale(0, x, y, vectors[0], vectors[1], vectors[2])
+
+
+@njit(void(_rows, _rows, _row, _exact_row, _exact_row, float64, _sums, _rows, _rows, _row, _row), **_compile)
+def batch_norm_grad(
+    x: np.ndarray, dy: np.ndarray, w: np.ndarray, mean: np.ndarray, var: np.ndarray, eps: float, sums: np.ndarray,
+    vectors: np.ndarray, dx: np.ndarray, dw: np.ndarray, db: np.ndarray,
+) -> None:  # fmt: skip  # pragma: no cover
+    """All gradients in this thread."""
+    batch_norm_grad_sums(0, x, dy, mean, sums)
+    batch_norm_grad_vectors(sums, mean, var, w, eps, len(x), vectors, dw, db)
+    batch_norm_input_grad(0, x, dy, dx, vectors[0], vectors[1], vectors[2], vectors[3])
+
+
 @njit(void(int64, _rows, _rows, _rows, _rows, _row, _row, float64), fastmath={"reassoc"}, **_compile)
 def layer_norm_rows(
     slot: int, x: np.ndarray, y: np.ndarray, mean: np.ndarray, r: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float

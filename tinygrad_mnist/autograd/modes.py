@@ -15,11 +15,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Mode(threading.local):
-    grad = True
-    inference = False
-    anomaly = False
-    walking = False  # backward is under way,
-    everywhere = False  # and to every leaf
+    def __init__(self) -> None:  # once in each thread
+        self.grad = True
+        self.inference = False
+        self.anomaly = False
+        self.walking = False  # backward is under way,
+        self.everywhere = False  # and to every leaf
 
 
 mode = _Mode()
@@ -59,14 +60,13 @@ class _Switch:
         self._before: list[dict[str, bool]] = []  # a stack: one switch object may be entered again inside itself
 
     def __enter__(self) -> Self:
-        self._before.append({name: getattr(mode, name) for name in self._set})
-        for name, value in self._set.items():
-            setattr(mode, name, value)
+        switches = vars(mode)  # this thread's
+        self._before.append({name: switches[name] for name in self._set})
+        switches.update(self._set)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name, value in self._before.pop().items():
-            setattr(mode, name, value)
+        vars(mode).update(self._before.pop())
 
     def __call__(self, fn: F) -> F:
         if inspect.isgeneratorfunction(fn):

@@ -151,9 +151,10 @@ class Node:
         self.order = next(self._order)
         self.edges: list[tuple[Node | Variable, Gradient]] | None = edges  # None once freed
         # What must not change until backward, and its count of changes.
-        self.saved = [(v, v.version[0]) for v in captured([fn for _, fn in edges])]
+        fns = [fn for _, fn in edges]
+        self.saved = [(v, v.version[0]) for v in captured(fns)]
         self.output: tuple[type[Variable], Any, list[int], int] | None = None
-        if [fn for _, fn in edges if takes_output(fn)]:
+        if any(map(takes_output, fns)):
             # The array, not the Variable: a node that held its own output would be a reference cycle.
             self.output = output.kind, output.array, output.version, output.version[0]
         self._hooks: dict[int, Callable] | None = None
@@ -235,9 +236,7 @@ def op(fn: Callable[..., tuple]) -> Callable[..., Any]:
         check_same_device(fn.__name__, inputs)
         on_cpu = type(inputs[0].array) is np.ndarray
         value, *gradients = silent.call(fn, args, kwargs) if on_cpu else elsewhere(*args, **kwargs)
-        if mode.grad or mode.anomaly:
-            return record(name, value, args, gradients)
-        return _made_of(inputs, value)
+        return _recorded(name, _made_of(inputs, value), inputs, args, gradients)
 
     apply.is_op = True  # type: ignore[attr-defined]  # the tests find the ops by this mark
     return apply
@@ -269,7 +268,11 @@ def _made_of(inputs: Sequence[Variable], value: Any) -> Variable:
 def record(name: str, value: Any, args: Sequence[Any], gradients: Sequence[Gradient | None]) -> Variable:
     """`value` as a Variable; a node that says how it was made, if an input wants a gradient."""
     inputs = [a for a in args if isinstance(a, Variable)]
-    out = _made_of(inputs, value)
+    return _recorded(name, _made_of(inputs, value), inputs, args, gradients)
+
+
+def _recorded(name: str, out: Variable, inputs: list[Variable], args: Sequence[Any], gradients: Sequence) -> Variable:
+    """`out`, with a node if one is to be recorded: `inputs` are the Variables among `args`."""
     if mode.grad:
         edges: list[tuple[Node | Variable, Gradient]] = []
         for a, fn in zip(args, gradients, strict=False):

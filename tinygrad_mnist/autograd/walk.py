@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import sys
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from ..kernels.memory import Loan
 from . import anomaly
 from .modes import mode, set_grad_enabled, walking
 from .tape import Node, Variable, check_same_device, record, takes_output
+
+_order = attrgetter("order")
 
 
 def walk(
@@ -48,7 +51,7 @@ def walk(
     with walking(create_graph, targets is None), np.errstate(all="ignore"):  # as in an op
         for root, seed in zip(roots, seeds, strict=True):
             start = root if root.node is None else root.node
-            if route is None or route.leads_on(start):
+            if route is None or id(start) in route.leading:
                 send(start, seed)
         while heap:
             _, node = heapq.heappop(heap)
@@ -76,22 +79,19 @@ class _Route:
 
     def __init__(self, roots: Sequence[Variable], targets: Sequence[Variable]):
         self.inner = {id(t.node): t for t in targets if t.node is not None}
-        self.goals = {id(t) for t in targets if t.node is None} | self.inner.keys()
         self.through: set[int] = set()  # nodes with a gradient function to call
+        self.leading = {id(t if t.node is None else t.node) for t in targets}  # a gradient sent there reaches a target
         nodes: dict[int, Node] = {}
         stack: list[Node | Variable] = [r if r.node is None else r.node for r in roots]
         while stack:
             node = stack.pop()
             if isinstance(node, Node) and id(node) not in nodes:
                 nodes[id(node)] = node
-                stack.extend(parent for parent, _ in node.edges or ())
-        for node in sorted(nodes.values(), key=lambda n: n.order):  # inputs before outputs
-            if any(self.leads_on(parent) for parent, _ in node.edges or ()):
+                stack += [parent for parent, _ in node.edges or ()]
+        for node in sorted(nodes.values(), key=_order):  # inputs before outputs
+            if not self.leading.isdisjoint([id(parent) for parent, _ in node.edges or ()]):
                 self.through.add(id(node))
-
-    def leads_on(self, to: Node | Variable) -> bool:
-        """Whether a gradient sent to this node or leaf reaches a target."""
-        return id(to) in self.goals or id(to) in self.through
+                self.leading.add(id(node))
 
 
 def _send_to_inputs(node: Node, g: Variable, send: Callable, route: _Route | None) -> None:
@@ -104,7 +104,7 @@ def _send_to_inputs(node: Node, g: Variable, send: Callable, route: _Route | Non
     node.check_unchanged()
     y = None if node.output is None else node.own_output()
     for parent, fn in node.edges:
-        if route is not None and not route.leads_on(parent):
+        if route is not None and id(parent) not in route.leading:
             continue
         dx = fn(g) if y is None or not takes_output(fn) else fn(g, y)
         if dx is None:  # only a user's Function gives it
@@ -192,7 +192,7 @@ def _seeds(outputs: Sequence[Variable], gradients: Sequence[Variable | None], cr
                     "reduce it with .sum() or .mean(), or pass a gradient of that shape"
                 )
             g = y.like(y.xp.ones(y.shape, y.dtype))
-        if g.shape != y.shape:
+        if g.array.shape != y.array.shape:
             raise RuntimeError(f"gradient has shape {tuple(g.shape)}, expected that of the output, {tuple(y.shape)}")
         check_same_device("backward", (y, g))
         g = g if g.dtype == y.dtype else g.like(g.array.astype(y.dtype))

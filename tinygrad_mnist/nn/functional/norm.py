@@ -31,14 +31,15 @@ def batch_norm(
     "relu_pool" for ReLU and 2x2 max pooling of images. (PyTorch does not have it; nn.Sequential finds it by itself.)
     Source: https://arxiv.org/abs/1502.03167
     """
-    check_then(then, tuple(input.shape[2:]))
+    shape = input.array.shape
+    check_then(then, shape[2:])
     check_dtype(input, weight, bias, running_mean, running_var)
-    if input.ndim < 2:
-        raise ValueError(f"expected input (N, C, ...), got {tuple(input.shape)}")
-    channels = input.shape[1]
+    if len(shape) < 2:
+        raise ValueError(f"expected input (N, C, ...), got {shape}")
+    channels = shape[1]
     for given in (running_mean, running_var, weight, bias):
-        if given is not None and given.shape != (channels,):
-            raise RuntimeError(f"expected {given.shape[0]} channels, got {channels} (input {tuple(input.shape)})")
+        if given is not None and given.array.shape != (channels,):
+            raise RuntimeError(f"expected {given.shape[0]} channels, got {channels} (input {shape})")
     if training:
         if input.array.size == channels:
             raise ValueError(
