@@ -33,11 +33,20 @@ PIXELS = 256  # of the whole batch: with more, other ways are as fast
 
 def usable(x: Array, w: Array, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> bool:
     """Whether the compiled loop is for these, and is the fastest way."""
-    if not (x.dtype == w.dtype == FLOAT32 and conv_taps.suits(x.shape, w.shape, stride, padding, dilation, groups)):
+    if not (x.dtype == w.dtype == FLOAT32 and compiled.load("conv_few_compiled")):
         return False
-    OH, OW = (conv_taps.out_size(x.shape[2 + a], w.shape[2 + a], stride[a], padding[a], dilation[a]) for a in (0, 1))
-    code = compiled.load("conv_few_compiled") if len(x) * OH * OW <= PIXELS else None
-    return code is not None and x.shape[1] % code.LANES == 0 and w.transpose(0, 2, 3, 1).flags.carray
+    return _suits(x.shape, w.shape, stride, padding, dilation, groups) and w.transpose(0, 2, 3, 1).flags.carray
+
+
+@functools.lru_cache(256)
+def _suits(
+    x_shape: tuple[int, ...], w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> bool:
+    """Whether there are many weights and few pixels, and whole vectors of channels."""
+    if not conv_taps.suits(x_shape, w_shape, stride, padding, dilation, groups):
+        return False
+    OH, OW = (conv_taps.out_size(x_shape[2 + a], w_shape[2 + a], stride[a], padding[a], dilation[a]) for a in (0, 1))
+    return x_shape[0] * OH * OW <= PIXELS and x_shape[1] % compiled.load("tile").LANES == 0
 
 
 def conv2d(

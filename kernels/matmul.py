@@ -29,8 +29,8 @@ def matmul(x: Array, y: Array) -> Array:
         return _batched(x, y)
     if x.ndim != 2 or y.ndim != 2 or x.size * y.shape[1] <= SMALL:
         return np.matmul(x, y)
-    if 1 in (len(x), len(y)) and (of_one := matmul_row.product(x, y)) is not None:
-        return of_one
+    if (of_few := matmul_row.product(x, y)) is not None:
+        return of_few
     if (of_many := matmul_turned.turned(x, y.T)) is not None:
         return of_many
     out = empty((x.shape[0], y.shape[1]), np.result_type(x, y))

@@ -1,5 +1,5 @@
-"""Products in which each number of a matrix is read or written once, so that memory takes the time: of one row with a
-matrix, and of a column with a row. Compiled loops for float32; None says that they cannot do it.
+"""Products in which each number of a matrix is read or written once, so that memory takes the time: of one row or a few
+with a matrix, and of a column with a row. Compiled loops for float32; None says that they cannot do it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from .memory import empty
 
 Array = np.ndarray
 NO_BIAS = np.zeros(0, np.float32)
+FEW = 7  # rows: with more, the products take longer than reading the matrix, and other loops are faster
 
 
 def product(x: Array, y: Array) -> Array | None:
-    """x · y for x (1, k) and y (k, m), or x (n, 1) and y (1, m)."""
+    """x · y for x (n, k) of up to FEW rows and y (k, m), or x (n, 1) and y (1, m); None for others."""
     if len(y) == 1:
         return outer(x[:, 0], y[0])
-    one = combine(x[0], y) if y.flags.c_contiguous else row(x[0], y.T)
+    if len(x) <= FEW and y.flags.c_contiguous:
+        return combine(x, y)
+    one = row(x[0], y.T) if len(x) == 1 else None
     return None if one is None else one[None]
 
 
@@ -41,12 +44,13 @@ def row(x: Array, w: Array, b: Array | None = None, relu: bool = False) -> Array
 
 
 def combine(x: Array, w: Array) -> Array | None:
-    """The rows of w (k, m), each times its number of x (k,), added up: (m,)."""
+    """x · w for x (n, k) and w (k, m): the rows of w, each times its number of a row of x, added up."""
     code = _code(x, w)
     if code is None:
         return None
-    y = np.empty(w.shape[1], FLOAT32)
-    parallel.share(code.combine, lambda i, j: (x, w, y, i, j), len(y), w.nbytes / (2 * parallel.BYTES))
+    y = empty((len(x), w.shape[1]), FLOAT32)
+    work = w.nbytes / (2 * parallel.BYTES) + (len(x) - 1) * w.size / parallel.PRODUCTS
+    parallel.share(code.combine, lambda i, j: (x, w, y, i, j), w.shape[1], work)
     return y
 
 

@@ -1,4 +1,4 @@
-"""The compiled products of one row or column: contract in `matmul_row.py`.
+"""The compiled products of few rows or one column: contract in `matmul_row.py`.
 
 `row` is compiled as this is loaded, the others, which only training needs, when they are first called.
 """
@@ -13,6 +13,7 @@ from .team_compiled import handed_over
 from .tile import widest_vectors
 
 ROWS = 4  # of the weights, read at once
+STRIP = 1024  # columns of them: they stay in the first cache until all rows of x have had them
 
 
 @njit(
@@ -55,21 +56,27 @@ def row(
 def combine(
     slot: int, x: np.ndarray, w: np.ndarray, out: np.ndarray, first: int, last: int
 ) -> None:  # pragma: no cover
-    """out[first:last] = that part of the sum over k of x[k] w[k]; x (K,), w (K, M), out (M,)."""
+    """out[:, first:last] = those columns of x · w; x (M, K), w (K, N), out (M, N)."""
     if handed_over(slot):
         return
     widest_vectors()
-    sums = out[first:last]
-    sums[:] = 0
     together = len(w) // ROWS * ROWS
-    for k in range(0, together, ROWS):
-        a, b, c, d = w[k, first:last], w[k + 1, first:last], w[k + 2, first:last], w[k + 3, first:last]
-        for m in range(len(sums)):
-            sums[m] += x[k] * a[m] + x[k + 1] * b[m] + x[k + 2] * c[m] + x[k + 3] * d[m]
-    for k in range(together, len(w)):
-        a = w[k, first:last]
-        for m in range(len(sums)):
-            sums[m] += x[k] * a[m]
+    strip = STRIP if len(x) > 1 else last - first  # long runs are read faster
+    for start in range(first, last, strip):
+        stop = min(start + strip, last)
+        out[:, start:stop] = 0
+        for k in range(0, together, ROWS):
+            a, b, c, d = w[k, start:stop], w[k + 1, start:stop], w[k + 2, start:stop], w[k + 3, start:stop]
+            for i in range(len(x)):
+                sums = out[i, start:stop]
+                for m in range(len(sums)):
+                    sums[m] += x[i, k] * a[m] + x[i, k + 1] * b[m] + x[i, k + 2] * c[m] + x[i, k + 3] * d[m]
+        for k in range(together, len(w)):
+            a = w[k, start:stop]
+            for i in range(len(x)):
+                sums = out[i, start:stop]
+                for m in range(len(sums)):
+                    sums[m] += x[i, k] * a[m]
 
 
 @njit(**options)
