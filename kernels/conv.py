@@ -35,12 +35,13 @@ def conv2d(
 ) -> np.ndarray:
     """y (N, O, OH, OW) from x (N, C, H, W), w (O, C/G, KH, KW) and b (O,) or None."""
     geometry = stride, padding, dilation, groups
-    if conv_few.usable(x, w, *geometry):
-        return conv_few.conv2d(x, w, None, b, False, stride, padding, dilation)
-    if conv_taps.suits(x.shape, w.shape, *geometry) and not _by_tiles(x, w, x.shape, *geometry):
-        OH, OW = out_sizes(x.shape, w.shape[2:], stride, padding, dilation)
-        few = len(x) * OH * OW <= PIXELS
-        return (_one_product if few else conv_taps.conv2d)(x, w, b, stride, padding, dilation)
+    if conv_taps.suits(x.shape, w.shape, *geometry):
+        if conv_few.usable(x, w, *geometry):
+            return conv_few.conv2d(x, w, None, b, False, stride, padding, dilation)
+        if not _by_tiles(x, w, x.shape, *geometry):
+            OH, OW = out_sizes(x.shape, w.shape[2:], stride, padding, dilation)
+            few = len(x) * OH * OW <= PIXELS
+            return (_one_product if few else conv_taps.conv2d)(x, w, b, stride, padding, dilation)
     way = conv_direct if conv_direct.usable(x, w, w.shape, *geometry) else conv_patches
     return way.conv2d(x, w, b, *geometry, NONE).y
 

@@ -35,7 +35,7 @@ def usable(
     x: np.ndarray, y: np.ndarray, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> bool:
     """Whether a convolution or gradient of these two arrays is done here: they are float32, and not empty."""
-    return x.dtype == y.dtype == np.float32 and x.size > 0 < y.size
+    return x.dtype.char == y.dtype.char == "f" and x.size > 0 < y.size
 
 
 def conv2d(

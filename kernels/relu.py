@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from . import compiled
+from .fused import FLOAT32
 from .memory import empty_like
 from .parallel import for_blocks, pass_over, share_rows
 
@@ -65,12 +66,12 @@ def relu_grad(dy: Array, y: Array) -> Array:
 
 def _share(step: Callable[..., None], *runs: Array) -> None:
     """The step, or its compiled twin, on blocks of the runs."""
-    n, work = runs[0].size, pass_over(*runs)
-    code = compiled.load("relu_compiled") if all(run.dtype == np.float32 for run in runs) else None
+    work = pass_over(*runs)
+    code = compiled.load("relu_compiled") if not [run for run in runs if run.dtype != FLOAT32] else None
     if code:
         share_rows(getattr(code, step.__name__), runs, work)
     else:
-        for_blocks(lambda start, stop: step(*(run[start:stop] for run in runs)), n, work, blas=False)
+        for_blocks(lambda start, stop: step(*(run[start:stop] for run in runs)), len(runs[0]), work, blas=False)
 
 
 def run_relu(x: Array, y: Array) -> None:

@@ -14,19 +14,7 @@ import numpy as np
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _Mode(threading.local):
-    def __init__(self) -> None:  # once in each thread
-        self.grad = True
-        self.inference = False
-        self.anomaly = False
-        self.walking = False  # backward is under way,
-        self.everywhere = False  # and to every leaf
-
-
-mode = _Mode()
-
-
-class _Silent(threading.local):
+class _Silent:
     """Calls functions in a context where NumPy is silent: as in PyTorch, inf and NaN are results, not warnings.
 
     It is made once for each thread. To enter it takes half as long as `np.errstate`, which makes one at each call; but
@@ -49,7 +37,17 @@ class _Silent(threading.local):
             self.entered = False
 
 
-silent = _Silent()
+class _Mode(threading.local):
+    def __init__(self) -> None:  # once in each thread
+        self.silent = _Silent()
+        self.grad = True
+        self.inference = False
+        self.anomaly = False
+        self.walking = False  # backward is under way,
+        self.everywhere = False  # and to every leaf
+
+
+mode = _Mode()
 
 
 class _Switch:
@@ -108,7 +106,7 @@ class no_grad(_BareDecorator):
     """Record nothing: what is computed inside needs no gradient."""
 
     def __init__(self, fn: None = None):
-        super().__init__(grad=False)
+        self._set, self._before = {"grad": False}, []  # half the time of super().__init__
 
 
 class enable_grad(_BareDecorator):

@@ -22,7 +22,7 @@ from ..backend import CPU, of
 from ..backend import device as Device
 from . import anomaly
 from .hooks import RemovableHandle
-from .modes import mode, silent
+from .modes import mode
 
 Gradient = Callable[..., "Variable"]  # g -> dx, or (g, y) -> dx with y the op's own output
 
@@ -235,7 +235,7 @@ def op(fn: Callable[..., tuple]) -> Callable[..., Any]:
         inputs = [a for a in args if isinstance(a, Variable)]
         check_same_device(fn.__name__, inputs)
         on_cpu = type(inputs[0].array) is np.ndarray
-        value, *gradients = silent.call(fn, args, kwargs) if on_cpu else elsewhere(*args, **kwargs)
+        value, *gradients = mode.silent.call(fn, args, kwargs) if on_cpu else elsewhere(*args, **kwargs)
         return _recorded(name, _made_of(inputs, value), inputs, args, gradients)
 
     apply.is_op = True  # type: ignore[attr-defined]  # the tests find the ops by this mark
