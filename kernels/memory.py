@@ -7,6 +7,7 @@ memory waits in a list instead, until an array of about the same size is asked f
 
 from __future__ import annotations
 
+import functools
 import math
 import weakref
 from collections import deque
@@ -59,8 +60,14 @@ def empty_like(x: np.ndarray) -> np.ndarray:
     """An uninitialised array of the shape and dtype of x, its axes in the same order in memory."""
     if x.nbytes < LARGE:
         return np.empty_like(x)
-    strides = [n * x.itemsize for n in np.empty_like(x, np.uint8).strides]
-    return np.ndarray(x.shape, x.dtype, _lend(x.nbytes), 0, strides)
+    return np.ndarray(x.shape, x.dtype, _lend(x.nbytes), 0, _strides_like(x.shape, x.strides, x.itemsize))
+
+
+@functools.lru_cache(256)
+def _strides_like(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> list[int]:
+    """The strides that NumPy gives to an array like one of these strides, which may have gaps."""
+    like = np.lib.stride_tricks.as_strided(np.empty(0, np.uint8), shape, strides)
+    return [n * itemsize for n in np.empty_like(like).strides]
 
 
 def reshape(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

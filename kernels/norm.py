@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from . import compiled, team
+from . import compiled
 from .half import in_float32
 from .memory import chunks, empty_like
-from .parallel import for_blocks, pass_over, share
+from .parallel import for_blocks, get_num_threads, lead, pass_over, share
 from .relu import SMALL
 
 Array = np.ndarray
@@ -38,25 +38,33 @@ LONG = 64  # numbers in a row that are enough for the compiled loops
 def batch_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
     """y (N, C, ...), and the mean and biased variance (C,) of the batch in float64."""
     y = empty_like(x)
-    if rows := _few(x, y):
-        C = x.shape[1]
-        room, vectors = np.empty((5, C)), np.empty((3, C), FLOAT32)
-        code = compiled.load("norm_compiled")
-        code.batch_norm(rows[0], *optional_weights(w, b, C, FLOAT32), eps, room, vectors, rows[1])
-        return y, room[0], room[1]
+    if rows := _rows(x, y):
+        given, moments, vectors = _for_statistics(rows[0], x.shape[1], w, b, eps)
+        lead(compiled.load("norm_compiled").batch_norm, pass_over(x, y), *given, moments, vectors, rows[1])
+        return y, moments[0], moments[1]
     mean, var, vectors = batch_statistics(x, w, b, eps)
     return _scale_and_shift(x, vectors, y), mean, var
 
 
 def batch_statistics(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
     """The mean and biased variance (C,) of x (N, C, ...) in float64; the vectors of `batch_norm_scale`, (3, C)."""
-    images = _last(x)
     C = x.shape[1]
+    if rows := _rows(x):
+        given, moments, vectors = _for_statistics(rows[0], C, w, b, eps)
+        lead(compiled.load("norm_compiled").batch_norm_statistics, pass_over(x), *given, moments, vectors)
+        return moments[0], moments[1], vectors[:, :C]
+    images = _last(x)
     origin = images[(0,) * (x.ndim - 1)].astype(np.float64) if x.size else np.zeros(C)
     sums = _run(batch_norm_sums, [images], origin, summed=True)
     moments, vectors = np.empty((2, C)), np.empty((3, C), x.dtype)
-    twin(batch_norm_vectors, x)(sums, origin, *optional_weights(w, b, C, x.dtype), eps, _count(x), moments, vectors)
+    batch_norm_vectors(sums, origin, *optional_weights(w, b, C, x.dtype), eps, _count(x), moments, vectors)
     return moments[0], moments[1], vectors
+
+
+def _for_statistics(rows: Array, C: int, w: Array | None, b: Array | None, eps: float) -> tuple[tuple, Array, Array]:
+    """What compiled code takes for the statistics of rows (M, wide), and room for what it makes."""
+    wide, weights = rows.shape[1], optional_weights(w, b, C, FLOAT32)
+    return (rows, *weights, eps, _room(wide)), np.empty((2, C)), np.empty((3, wide), FLOAT32)
 
 
 @in_float32()
@@ -76,11 +84,11 @@ def batch_norm_grad(
 ) -> tuple[Array, Array, Array]:
     """dx (N, C, ...), dw (C,), db (C,)."""
     dx = empty_like(x)
-    if rows := _few(x, dy, dx):
-        C = x.shape[1]
-        dw, db, vectors = np.empty(C, FLOAT32), np.empty(C, FLOAT32), np.empty((4, C), FLOAT32)
-        code, (weight, _) = compiled.load("norm_compiled"), optional_weights(w, None, C, FLOAT32)
-        code.batch_norm_grad(*rows[:2], weight, mean, var, eps, np.zeros((2, C)), vectors, rows[2], dw, db)
+    if rows := _rows(x, dy, dx):
+        C, wide = x.shape[1], rows[0].shape[1]
+        dw, db, (weight, _) = np.empty(C, FLOAT32), np.empty(C, FLOAT32), optional_weights(w, None, C, FLOAT32)
+        given = *rows[:2], weight, mean, var, eps, _room(wide), np.empty((4, wide), FLOAT32)
+        lead(compiled.load("norm_compiled").batch_norm_grad, pass_over(x, dy, dx), *given, rows[2], dw, db)
         return dx, dw, db
     arrays = [_last(x), _last(dy)]
     sums = _run(batch_norm_grad_sums, arrays, mean, summed=True)
@@ -137,14 +145,23 @@ def _last(x: Array) -> Array:
     return x.transpose(0, *range(2, x.ndim), 1)
 
 
-def _few(*arrays: Array) -> list[Array] | None:
-    """Arrays (N, C, ...) as rows of channels (M, C), if they lie like that, are for compiled code, and so few that one
-    thread is the fastest: then one call does it all, since each takes as long as a step."""
-    x = arrays[0]
-    if x.dtype != FLOAT32 or not x.size or pass_over(*arrays) >= team.SMALL or not compiled.load("norm_compiled"):
+def _rows(*arrays: Array) -> list[Array] | None:
+    """Arrays (N, C, ...) as rows (M, wide) of pixels, if the first lies like that and compiled code takes it."""
+    x, C = arrays[0], arrays[0].shape[1]
+    if x.dtype != FLOAT32 or not x.size or not _last(x).flags.c_contiguous or not compiled.load("norm_compiled"):
         return None
-    last = [_last(a) for a in arrays]
-    return [a.reshape(-1, x.shape[1]) for a in last] if all(a.flags.carray for a in last) else None
+    last, wide = [_last(a) for a in arrays], _pixels(C, x.size) * C
+    return [(a if a.flags.carray else np.require(a, requirements=["C", "A", "W"])).reshape(-1, wide) for a in last]
+
+
+def _pixels(C: int, size: int) -> int:
+    """How many pixels are taken as one row, with the vectors repeated: loops are slow with short rows."""
+    return 1 if size < SMALL else math.gcd(size // C, 1 << ((LONG - 1) // C).bit_length())
+
+
+def _room(wide: int) -> Array:
+    """Where compiled code makes its sums, three rows for each thread."""
+    return np.empty((3 * get_num_threads(), wide))
 
 
 def _count(x: Array) -> int:
@@ -165,8 +182,7 @@ def _run(step: Callable[..., None], arrays: list[Array], *others: Array | float,
         arrays = [a if a.flags.carray else np.require(a, requirements=["C", "A", "W"]) for a in arrays]
     wide = 1  # pixels taken as one row, with the vectors repeated: loops are slow with short rows
     if x.ndim > 2 and x.size and (code or all(a.flags.c_contiguous for a in arrays)):
-        enough = 1 if x.size < SMALL else 1 << ((LONG - 1) // C).bit_length()
-        wide = x.shape[-2] if code is None else math.gcd(x.size // C, enough)
+        wide = x.shape[-2] if code is None else _pixels(C, x.size)
         arrays = [a.reshape(-1, wide * C) for a in arrays]
     if wide > 1:
         others = tuple(np.tile(v, wide) for v in others)

@@ -16,7 +16,7 @@ import numpy as np
 from numba import float32, float64, int64, njit, void
 
 from .ahead import AHEAD, LINE, read_soon, write_soon
-from .team_compiled import handed_over
+from .team_compiled import finish, handed_over, slot_of
 from .tile import widest_vectors
 
 PARTS = 4
@@ -138,27 +138,84 @@ def batch_norm_input_grad(
             dx[m, c] = (dy[m, c] - constant[c] - (x[m, c] - mean[c]) * slope[c]) * scale[c]
 
 
-@njit(void(_rows, _row, _row, float64, _sums, _rows, _rows), **_compile)
-def batch_norm(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float, room: np.ndarray, vectors: np.ndarray, y: np.ndarray
-) -> None:  # pragma: no cover
-    """All of it in this thread; afterwards the mean and variance are the first rows of `room` (5, C)."""
-    moments, sums, origin = room[:2], room[2:4], room[4]
-    sums[:], origin[:] = 0, x[0]
-    batch_norm_sums(0, x, origin, sums)
-    batch_norm_vectors(sums, origin, w, b, eps, len(x), moments, vectors)
-    batch_norm_scale(0, x, y, vectors[0], vectors[1], vectors[2])
+@njit(inline="always")
+def add_up(room: np.ndarray, threads: int, C: int) -> np.ndarray:  # pragma: no cover
+    """The sums (2, wide) of all threads, which lie in rows 1 and 2 of each three of the room, added up to (2, C)."""
+    sums = room[1:3]
+    for r in range(2):
+        for i in range(threads):
+            for c in range(0 if i else C, room.shape[1]):
+                sums[r, c % C] += room[3 * i + 1 + r, c]
+    return sums
 
 
-@njit(void(_rows, _rows, _row, _exact_row, _exact_row, float64, _sums, _rows, _rows, _row, _row), **_compile)
-def batch_norm_grad(
-    x: np.ndarray, dy: np.ndarray, w: np.ndarray, mean: np.ndarray, var: np.ndarray, eps: float, sums: np.ndarray,
-    vectors: np.ndarray, dx: np.ndarray, dw: np.ndarray, db: np.ndarray,
+@njit(inline="always")
+def repeat(vectors: np.ndarray, C: int) -> None:  # pragma: no cover
+    """The first C numbers of each vector again, to its end."""
+    for r in range(len(vectors)):
+        for c in range(C, vectors.shape[1]):
+            vectors[r, c] = vectors[r, c - C]
+
+
+@njit(void(int64, int64, _rows, _row, _row, float64, _sums, _sums, _rows), **_compile)
+def batch_norm_statistics(
+    slots: int, others: int, x: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float, room: np.ndarray,
+    moments: np.ndarray, vectors: np.ndarray,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """All gradients in this thread."""
-    batch_norm_grad_sums(0, x, dy, mean, sums)
-    batch_norm_grad_vectors(sums, mean, var, w, eps, len(x), vectors, dw, db)
-    batch_norm_input_grad(0, x, dy, dx, vectors[0], vectors[1], vectors[2], vectors[3])
+    """`batch_norm_sums` by all threads, then `batch_norm_vectors`; the room is (3 threads, wide)."""
+    others = min(others, len(room) // 3 - 1)
+    M, C, threads, origin = len(x), len(w), others + 1, room[0]
+    for c in range(len(origin)):
+        origin[c] = x[0, c % C]
+    for i in range(others, -1, -1):
+        sums = room[3 * i + 1 : 3 * i + 3]
+        sums[:] = 0
+        batch_norm_sums(slot_of(slots, i), x[M * i // threads : M * (i + 1) // threads], origin, sums)
+    finish(slots, others)
+    batch_norm_vectors(add_up(room, threads, C), origin, w, b, eps, x.size // C, moments, vectors)
+    repeat(vectors, C)
+
+
+@njit(void(int64, int64, _rows, _row, _row, float64, _sums, _sums, _rows, _rows), **_compile)
+def batch_norm(
+    slots: int, others: int, x: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float, room: np.ndarray,
+    moments: np.ndarray, vectors: np.ndarray, y: np.ndarray,
+) -> None:  # fmt: skip  # pragma: no cover
+    """All of it, without Python between the passes: it finds its own memory gone from the caches after each."""
+    M, threads = len(x), others + 1
+    batch_norm_statistics(slots, others, x, w, b, eps, room, moments, vectors)
+    for i in range(others, -1, -1):
+        first, last = M * i // threads, M * (i + 1) // threads
+        batch_norm_scale(slot_of(slots, i), x[first:last], y[first:last], vectors[0], vectors[1], vectors[2])
+    finish(slots, others)
+
+
+@njit(
+    void(int64, int64, _rows, _rows, _row, _exact_row, _exact_row, float64, _sums, _rows, _rows, _row, _row), **_compile
+)
+def batch_norm_grad(
+    slots: int, others: int, x: np.ndarray, dy: np.ndarray, w: np.ndarray, mean: np.ndarray, var: np.ndarray,
+    eps: float, room: np.ndarray, vectors: np.ndarray, dx: np.ndarray, dw: np.ndarray, db: np.ndarray,
+) -> None:  # fmt: skip  # pragma: no cover
+    """All gradients, like `batch_norm`."""
+    others = min(others, len(room) // 3 - 1)
+    M, C, threads, wide_mean = len(x), len(w), others + 1, room[0]
+    for c in range(len(wide_mean)):
+        wide_mean[c] = mean[c % C]
+    for i in range(others, -1, -1):
+        first, last, sums = M * i // threads, M * (i + 1) // threads, room[3 * i + 1 : 3 * i + 3]
+        sums[:] = 0
+        batch_norm_grad_sums(slot_of(slots, i), x[first:last], dy[first:last], wide_mean, sums)
+    finish(slots, others)
+    batch_norm_grad_vectors(add_up(room, threads, C), mean, var, w, eps, x.size // C, vectors, dw, db)
+    repeat(vectors, C)
+    for i in range(others, -1, -1):
+        first, last = M * i // threads, M * (i + 1) // threads
+        batch_norm_input_grad(
+            slot_of(slots, i), x[first:last], dy[first:last], dx[first:last],
+            vectors[0], vectors[1], vectors[2], vectors[3],
+        )  # fmt: skip
+    finish(slots, others)
 
 
 @njit(void(int64, _rows, _rows, _rows, _rows, _row, _row, float64), fastmath={"reassoc"}, **_compile)

@@ -8,7 +8,6 @@ back afterwards, and no other library of the process is touched.
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import ctypes
 import functools
 import itertools
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from . import team
+from .task import Task
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class _Workers:
         self.inside = threading.local()  # .block is set in a thread that is running a block
         self.running = 0  # how many callers are inside `for_blocks`
         self.blas_before: list[int] = []
-        self.tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self.tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self.started = False
         self.ids: list[int] = []  # the system's
         self.avoided = -1  # the CPU that they keep off
@@ -89,7 +89,7 @@ class _Workers:
             task.run()
             del task  # nothing of it is kept until the next one comes
 
-    def put(self, tasks: list[_Task]) -> None:
+    def put(self, tasks: list[Task]) -> None:
         """Wake a thread for each of the tasks."""
         self.start()
         self.step_aside()
@@ -99,7 +99,7 @@ class _Workers:
     @functools.cached_property
     def team(self) -> team.Team:
         """The same threads, where they wait for calls of compiled functions."""
-        return team.Team(self.threads - 1, lambda serve: self.put([_Task(serve)]))
+        return team.Team(self.threads - 1, lambda serve: self.put([Task(serve)]))
 
     def come_back(self) -> None:
         """Have those that wait for compiled calls leave off, since there are tasks."""
@@ -126,39 +126,6 @@ class _Workers:
             if self.running == 0:
                 for library, threads in zip(_numpy_blas(), self.blas_before, strict=True):
                     library.set_num_threads(threads)
-
-
-class _Task:
-    """A call that another thread makes, unless that one wakes so late that the caller has begun it. Lighter than a
-    Future of the standard library, whose way to a thread and back takes 0.1 ms."""
-
-    def __init__(self, call: Callable[[], Any]):
-        self.call = call
-        self.context = contextvars.copy_context()  # NumPy keeps its errstate there
-        self.error: BaseException | None = None
-        self.begun = threading.Lock()
-        self.ended = threading.Lock()
-        self.ended.acquire()
-
-    def run(self) -> None:
-        """Make the call, if no other thread has begun it."""
-        if not self.begun.acquire(blocking=False):
-            return
-        try:
-            self.value = self.context.run(self.call)
-        except BaseException as error:
-            self.error = error
-        self.ended.release()
-
-    def wait(self) -> None:
-        with self.ended:
-            pass
-
-    def result(self) -> Any:
-        """What the call returned, or raised."""
-        if self.error is not None:
-            raise self.error
-        return self.value
 
 
 @functools.cache
@@ -209,7 +176,7 @@ def for_blocks(run: Callable[[int, int], T], n: int, nanoseconds: float = SMALL,
     if count <= 1 or nanoseconds < SMALL or getattr(workers.inside, "block", False):
         return [run(0, n)]
     own, *blocks = edges(n, count)
-    others = [_Task(functools.partial(run, *block)) for block in blocks]
+    others = [Task(functools.partial(run, *block)) for block in blocks]
     with one_blas_thread() if blas else contextlib.nullcontext():
         workers.put(others)
         workers.come_back()
@@ -267,6 +234,15 @@ def for_calls(function: Any, calls: list[tuple[Any, ...]]) -> None:
             function(team.HERE, *call)
     else:
         _workers.team.run(function, calls)
+
+
+def lead(function: Any, nanoseconds: float, *arguments: Any) -> None:
+    """The compiled function(slots, others, *arguments), which hands over parts of its work itself: `others` threads
+    come to slots from that address on (none, if one thread does it all in less than team.SMALL `nanoseconds`)."""
+    if nanoseconds < team.SMALL or _workers.threads == 1 or getattr(_workers.inside, "block", False):
+        function(team.HERE, 0, *arguments)
+    else:
+        _workers.team.lead(function, arguments)
 
 
 def pieces(n: int, nanoseconds: float) -> int:

@@ -56,6 +56,20 @@ class Team:
             for call in offered:
                 function(HERE, *call)  # and raise what was raised
 
+    def lead(self, function: Any, arguments: tuple[Any, ...]) -> None:
+        """function(slots, others, *arguments), with as many other threads at the slots from that address on.
+
+        The function calls what can be handed over with their addresses, and ends with `finish` (see `team_compiled`).
+        """
+        if not self.lock.acquire(blocking=False):
+            function(HERE, 0, *arguments)
+            return
+        try:
+            self.call_threads()
+            function(self.addresses[0], len(self.slots), *arguments)
+        finally:
+            self.lock.release()
+
     def call_threads(self) -> None:
         """Have a thread come to each slot where there is none."""
         for i in range(len(self.slots)):

@@ -148,6 +148,12 @@ def _wait(slot: int) -> None:  # pragma: no cover
     _let_others_run()
 
 
+@njit(inline="always")
+def slot_of(slots: int, i: int) -> int:  # pragma: no cover
+    """The slot of part i of what several threads do, the first of which is the caller's."""
+    return slots + 8 * WORDS * (i - 1) if i else 0
+
+
 @njit(int64(int64, int64), **options)
 def finish(slots: int, count: int) -> int:  # pragma: no cover
     """Make the calls at some slots that nobody has begun, wait for the others; 1 if one has raised, else 0."""

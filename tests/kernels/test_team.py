@@ -261,3 +261,10 @@ def test_rows_of_little_work_are_not_cut():
     to = np.zeros(7)
     parallel.share_rows(add, [to], 1.0, 1.0, 10)
     assert to.tolist() == [10.0] + [0.0] * 6
+
+
+def test_lead_alone_where_another_thread_has_the_team():
+    team, calls = Team(1, lambda serve: None), []
+    with team.lock:
+        team.lead(lambda *arguments: calls.append(arguments), (5,))
+    assert calls == [(0, 0, 5)]
