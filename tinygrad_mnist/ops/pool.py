@@ -1,5 +1,6 @@
 """Pooling. See kernels/pool.py for the formulas.
 
+Gradients are ops only where they are to be differentiated again: a kernel's call takes a fifth of their Python.
 A maximum is differentiated at a fixed choice: max_pool2d_at takes the chosen elements and is linear; its adjoint
 puts gradients back where they were taken. Averages are linear as they are.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..autograd import Variable, op
+from ..autograd import Variable, is_grad_enabled, op
 
 Pair = tuple[int, int]
 
@@ -18,8 +19,14 @@ def max_pool2d(x: Variable, kernel: Pair, stride: Pair, padding: Pair, dilation:
     """The largest element of each window of x (N, C, H, W)."""
     x_shape = x.shape
     y, index = x.kernels.max_pool2d(x.array, kernel, stride, padding, dilation, ceil_mode)
-    chosen = x.like(index)
-    return y, lambda g: max_pool2d_input_grad(g, chosen, x_shape, kernel, stride, padding, dilation)
+    window = kernel, stride, padding, dilation
+
+    def gradient(g: Variable) -> Variable:
+        if is_grad_enabled():
+            return max_pool2d_input_grad(g, g.like(index), x_shape, *window)
+        return g.like(g.kernels.max_pool2d_input_grad(g.array, index, x_shape, *window))
+
+    return y, gradient
 
 
 def max_pool2d_with_indices(
@@ -83,7 +90,13 @@ def avg_pool2d(
     x_shape = x.shape
     count = count_include_pad, divisor_override
     y = x.kernels.avg_pool2d(x.array, kernel, stride, padding, ceil_mode, *count)
-    return y, lambda g: avg_pool2d_input_grad(g, x_shape, kernel, stride, padding, ceil_mode, *count)
+
+    def gradient(g: Variable) -> Variable:
+        if is_grad_enabled():
+            return avg_pool2d_input_grad(g, x_shape, kernel, stride, padding, ceil_mode, *count)
+        return g.like(g.kernels.avg_pool2d_input_grad(g.array, x_shape, kernel, stride, padding, *count))
+
+    return y, gradient
 
 
 @op
