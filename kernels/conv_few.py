@@ -54,16 +54,15 @@ def conv2d(
     stride: Pair, padding: Pair, dilation: Pair,
 ) -> Array:  # fmt: skip
     """y (N, O, OH, OW) from x (N, C, H, W), w (O, C, KH, KW), scale (O,) or None for 1, shift (O,) or None for 0."""
-    plan, O = _plan(x.shape, w.shape, stride, padding, dilation), len(w)
-    frame = _framed(x, padding)  # (N, H, W, C)
-    y = empty((len(x), *plan.size, O), FLOAT32)
+    plan, O, images = _plan(x.shape, w.shape, stride, padding, dilation), len(w), nhwc(x)
+    y = empty(plan.shape, FLOAT32)
     weights, out, width = w.transpose(0, 2, 3, 1).reshape(O, -1), y.reshape(-1, O), plan.rows.shape[1]
     scale = np.ones(O, FLOAT32) if scale is None else np.ascontiguousarray(scale, FLOAT32)
     shift = np.zeros(O, FLOAT32) if shift is None else np.ascontiguousarray(shift, FLOAT32)
 
     def columns(start: int, stop: int) -> tuple[Any, ...]:
         some = slice(start * width, stop * width)
-        return frame, *plan.tables, weights, plan.rows[start:stop], out[:, some], scale[some], shift[some], relu
+        return images, *plan.tables, weights, plan.rows[start:stop], out[:, some], scale[some], shift[some], relu
 
     share(plan.function, columns, len(plan.rows), conv_taps.work(y, w))
     return y.transpose(0, 3, 1, 2)
@@ -72,9 +71,9 @@ def conv2d(
 class _Plan(NamedTuple):
     """What a convolution of such shapes needs: see `conv_few_compiled`."""
 
-    size: Pair  # (OH, OW)
+    shape: tuple[int, int, int, int]  # of the result, (N, OH, OW, O)
     function: Any
-    tables: tuple[Array, Array, Array, Array]  # starts, places, tiles, inside
+    tables: tuple[Any, ...]  # frame, starts, places, tiles, inside
     rows: Array  # where the rows of weights begin, as many together as a tile has
 
 
@@ -93,9 +92,9 @@ def _plan(
     dots = tiles.shape[1] == code.DOT_ROWS
     rows = offsets((O, KH * KW * C), multiple=code.DOT_COLUMNS if dots else code.WIDE_MR)
     return _Plan(
-        (OH, OW),
+        (N, OH, OW, O),
         code.patches_by_rows if dots else code.patches_turned,
-        (pixels[tiles], places, tiles, inside),
+        ((H, W, *padding), pixels[tiles], places, tiles, inside),
         rows.reshape(-1, code.DOT_COLUMNS if dots else code.WIDE_MR),
     )
 
@@ -124,13 +123,3 @@ def _tiles(N: int, taps: Array, vectors: int, widths: tuple[int, ...]) -> tuple[
         inside = np.repeat(taps, len(apart) // len(taps), 0)
         ways.append((cost * width * inside.sum() * (vectors + added_up), np.ascontiguousarray(apart), inside))
     return min(ways, key=lambda way: way[0])[1:]
-
-
-def _framed(x: Array, padding: Pair) -> Array:
-    """x (N, C, H, W) as (N, H, W, C) with zeros around it."""
-    if padding == (0, 0):
-        return nhwc(x)
-    N, C, H, W = x.shape
-    frame = np.zeros((N, H + 2 * padding[0], W + 2 * padding[1], C), FLOAT32)
-    frame[:, padding[0] : padding[0] + H, padding[1] : padding[1] + W] = x.transpose(0, 2, 3, 1)
-    return frame

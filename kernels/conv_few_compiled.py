@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import boolean, float32, int64, njit, void
 
-from .fused_compiled import clear, images, options, table
+from .fused_compiled import clear, copy, four, images, options, table
 from .matmul_compiled import CHUNK
 from .room import give_back, image_at, take
 from .team_compiled import handed_over
@@ -28,28 +28,41 @@ ROOM = 5 * 2**14  # numbers of patches that `patches_turned` takes at a time: be
 
 _row = float32[::1]
 _signature = void(
-    int64, images, int64[:, ::1], table, int64[:, ::1], boolean[:, ::1], float32[:, ::1], int64[:, ::1], float32[:, :],
-    _row, _row, boolean,
+    int64, images, four, int64[:, ::1], table, int64[:, ::1], boolean[:, ::1], float32[:, ::1], int64[:, ::1],
+    float32[:, :], _row, _row, boolean,
 )  # fmt: skip
+
+
+@njit(inline="always")
+def _framed(x: np.ndarray, frame: tuple[int, ...]) -> int:  # pragma: no cover
+    """The images in larger ones of zeros, frame = (height, width, top, left): an address, to be given back."""
+    (N, H, W, C), (height, width, top, left) = x.shape, frame
+    address = take(N * height * width * C)
+    for n in range(N):
+        larger = image_at(address + 4 * n * height * width * C, height, width, C)
+        clear(larger)
+        copy(larger, top, left, x[n], 0, 0, H, W)
+    return address
 
 
 @njit(_signature, **options)
 def patches_by_rows(
-    slot: int, x: np.ndarray, starts: np.ndarray, places: np.ndarray, tiles: np.ndarray, inside: np.ndarray,
-    w: np.ndarray, rows: np.ndarray, out: np.ndarray, scale: np.ndarray, shift: np.ndarray, relu: bool,
+    slot: int, x: np.ndarray, frame: tuple[int, ...], starts: np.ndarray, places: np.ndarray, tiles: np.ndarray,
+    inside: np.ndarray, w: np.ndarray, rows: np.ndarray, out: np.ndarray, scale: np.ndarray, shift: np.ndarray,
+    relu: bool,
 ) -> None:  # fmt: skip  # pragma: no cover
     """out (M, N) = scale · (patches of x · rows of w) + shift.
 
     `tiles` (T, DOT_ROWS) are patches that are multiplied together: vector v of tiles[t, i] is at starts[t, i] +
-    places[v] of x. `inside` (T, parts) says which parts of them are multiplied: the others, of equal size, are zero.
-    `rows` (N / DOT_COLUMNS, DOT_COLUMNS) says where those of w begin, the last repeated.
+    places[v] of x in its frame. `inside` (T, parts) says which parts of them are multiplied: the others, of equal size,
+    are zero. `rows` (N / DOT_COLUMNS, DOT_COLUMNS) says where those of w begin, the last repeated.
     """
     if handed_over(slot):
         return
     N, V, tall, parts, wide = out.shape[1], len(places), len(tiles), inside.shape[1], len(rows)
     chunk = CHUNK // LANES if tall > 1 else V  # long rows are read faster, but only where they are read once
     sums_at, panel_at = take(tall * wide * DOTS), take(tall * DOT_ROWS * chunk * LANES)
-    x_at, w_at, rows_at, sums = x.ctypes.data, w.ctypes.data, rows.ctypes.data, image_at(sums_at, tall, wide, DOTS)
+    x_at, w_at, rows_at, sums = _framed(x, frame), w.ctypes.data, rows.ctypes.data, image_at(sums_at, tall, wide, DOTS)
     clear(sums)
     for part in range(parts):
         end = V // parts * (part + 1)
@@ -74,12 +87,14 @@ def patches_by_rows(
                 out[tiles[t, i], n] = ZERO if relu and y <= ZERO else y  # NaN stays
     give_back(sums_at)
     give_back(panel_at)
+    give_back(x_at)
 
 
 @njit(_signature, **options)
 def patches_turned(
-    slot: int, x: np.ndarray, starts: np.ndarray, places: np.ndarray, tiles: np.ndarray, inside: np.ndarray,
-    w: np.ndarray, rows: np.ndarray, out: np.ndarray, scale: np.ndarray, shift: np.ndarray, relu: bool,
+    slot: int, x: np.ndarray, frame: tuple[int, ...], starts: np.ndarray, places: np.ndarray, tiles: np.ndarray,
+    inside: np.ndarray, w: np.ndarray, rows: np.ndarray, out: np.ndarray, scale: np.ndarray, shift: np.ndarray,
+    relu: bool,
 ) -> None:  # fmt: skip  # pragma: no cover
     """The same for tiles of LANES or WIDE patches and `rows` (N / WIDE_MR, WIDE_MR): the patches are transposed, so
     that vectors of them are multiplied by numbers of w where these lie."""
@@ -88,7 +103,7 @@ def patches_turned(
     N, V, (tall, width), parts, wide = out.shape[1], len(places), tiles.shape, inside.shape[1], len(rows)
     vectors = min(V // parts, max(1, ROOM // (tall * width * LANES)))
     sums_at, panel_at = take(wide * WIDE_MR * tall * width), take(tall * width * vectors * LANES)
-    x_at, w_at, rows_at, starts_at = x.ctypes.data, w.ctypes.data, rows.ctypes.data, starts.ctypes.data
+    x_at, w_at, rows_at, starts_at = _framed(x, frame), w.ctypes.data, rows.ctypes.data, starts.ctypes.data
     sums, zero_at = image_at(sums_at, wide * WIDE_MR, tall, width), places.ctypes.data  # places begin with 0
     clear(sums)
     for part in range(parts):
@@ -117,3 +132,4 @@ def patches_turned(
                 out[tiles[t, i], n] = ZERO if relu and y <= ZERO else y  # NaN stays
     give_back(sums_at)
     give_back(panel_at)
+    give_back(x_at)

@@ -53,13 +53,12 @@ def test_agrees_with_pytorch(geometry, threads):
 
 @pytest.mark.parametrize(("geometry", "tile"), [*zip(GEOMETRIES, TILES, strict=True)])
 def test_tiles_are_as_wide_as_there_are_patches_and_leave_out_taps_outside(geometry, tile):
-    N, _, _, _, O, *_ = geometry
     x, w, *_, args = draw(geometry)
     plan = conv_few._plan(x.shape, w.shape, *args)
-    _, _, tiles, inside = plan.tables
-    assert sorted(set(tiles.ravel())) == list(range(N * plan.size[0] * plan.size[1]))
+    *_, tiles, inside = plan.tables
+    assert sorted(set(tiles.ravel())) == list(range(np.prod(plan.shape[:3])))
     assert inside.any(1).all()
-    assert plan.rows.size >= O
+    assert plan.rows.size >= len(w)
     if compiled.load("tile").LANES == 16:  # shorter vectors have other tiles
         assert (tiles.shape[1], inside.shape[1]) == tile
 
