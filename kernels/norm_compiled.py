@@ -17,7 +17,7 @@ from numba import float32, float64, int64, njit, void
 
 from .ahead import AHEAD, LINE, read_soon, write_soon
 from .team_compiled import finish, handed_over, slot_of
-from .tile import widest_vectors
+from .tile import apart, widest_vectors
 
 PARTS = 4
 SHORT = 128  # numbers of a row, up to which passes that write ask for memory ahead: too many requests at once wait
@@ -25,7 +25,8 @@ MANY = 2**17  # numbers from which on they do: fewer are in the cache
 
 _rows, _row = float32[:, ::1], float32[::1]
 _sums, _exact_row = float64[:, ::1], float64[::1]
-_compile: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
+_compile: Any = {"nogil": True, "cache": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+_inner: Any = {**_compile, "no_cpython_wrapper": True}  # of what only other compiled functions call
 
 
 @njit(inline="always")
@@ -34,7 +35,8 @@ def lines_ahead(M: int, C: int) -> int:  # pragma: no cover
     return -(-4 * C // LINE) if C <= SHORT and M * C >= MANY else 0
 
 
-@njit(void(int64, _rows, _exact_row, _sums), fastmath={"contract"}, **_compile)
+@apart
+@njit(void(int64, _rows, _exact_row, _sums), fastmath={"contract"}, **_inner)
 def batch_norm_sums(slot: int, x: np.ndarray, origin: np.ndarray, sums: np.ndarray) -> None:  # pragma: no cover
     if handed_over(slot):
         return
@@ -57,7 +59,8 @@ def batch_norm_sums(slot: int, x: np.ndarray, origin: np.ndarray, sums: np.ndarr
             squares[c] += d * d
 
 
-@njit(void(_sums, _exact_row, _row, _row, float64, int64, _sums, _rows), **_compile)
+@apart
+@njit(void(_sums, _exact_row, _row, _row, float64, int64, _sums, _rows), **_inner)
 def batch_norm_vectors(
     sums: np.ndarray, origin: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float, count: int, moments: np.ndarray,
     vectors: np.ndarray,
@@ -84,7 +87,8 @@ def batch_norm_scale(
             y[m, c] = (x[m, c] - mean[c]) * scale[c] + shift[c]
 
 
-@njit(void(int64, _rows, _rows, _exact_row, _sums), fastmath={"contract"}, **_compile)
+@apart
+@njit(void(int64, _rows, _rows, _exact_row, _sums), fastmath={"contract"}, **_inner)
 def batch_norm_grad_sums(
     slot: int, x: np.ndarray, dy: np.ndarray, mean: np.ndarray, sums: np.ndarray
 ) -> None:  # pragma: no cover
@@ -121,7 +125,8 @@ def batch_norm_grad_vectors(
         dw[c], db[c] = slope, total
 
 
-@njit(void(int64, _rows, _rows, _rows, _row, _row, _row, _row), **_compile)
+@apart
+@njit(void(int64, _rows, _rows, _rows, _row, _row, _row, _row), **_inner)
 def batch_norm_input_grad(
     slot: int, x: np.ndarray, dy: np.ndarray, dx: np.ndarray, mean: np.ndarray, constant: np.ndarray, slope: np.ndarray,
     scale: np.ndarray,
@@ -138,23 +143,36 @@ def batch_norm_input_grad(
             dx[m, c] = (dy[m, c] - constant[c] - (x[m, c] - mean[c]) * slope[c]) * scale[c]
 
 
-@njit(inline="always")
-def add_up(room: np.ndarray, threads: int, C: int) -> np.ndarray:  # pragma: no cover
-    """The sums (2, wide) of all threads, which lie in rows 1 and 2 of each three of the room, added up to (2, C)."""
-    sums = room[1:3]
-    for r in range(2):
+@apart
+@njit(void(_sums), **_inner)
+def _clear(sums: np.ndarray) -> None:  # pragma: no cover
+    for r in range(len(sums)):
+        for c in range(sums.shape[1]):
+            sums[r, c] = 0
+
+
+@apart
+@njit(void(_sums, int64, int64), **_inner)
+def _add_up(room: np.ndarray, threads: int, C: int) -> None:  # pragma: no cover
+    """The sums of all threads, in rows 1 and 2 of each three, added up to the first C numbers of the first ones."""
+    for r in range(1, 3):
         for i in range(threads):
-            for c in range(0 if i else C, room.shape[1]):
-                sums[r, c % C] += room[3 * i + 1 + r, c]
-    return sums
+            for start in range(0 if i else C, room.shape[1], C):
+                for c in range(C):
+                    room[r, c] += room[3 * i + r, start + c]
 
 
-@njit(inline="always")
-def repeat(vectors: np.ndarray, C: int) -> None:  # pragma: no cover
+@apart
+@njit(void(_rows, int64), **_inner)
+def _repeat(vectors: np.ndarray, C: int) -> None:  # pragma: no cover
     """The first C numbers of each vector again, to its end."""
     for r in range(len(vectors)):
         for c in range(C, vectors.shape[1]):
             vectors[r, c] = vectors[r, c - C]
+
+
+# Others call these, too; as parts of what follows they would be compiled again.
+_scale, _grad_vectors = apart(batch_norm_scale), apart(batch_norm_grad_vectors)
 
 
 @njit(void(int64, int64, _rows, _row, _row, float64, _sums, _sums, _rows), **_compile)
@@ -169,11 +187,15 @@ def batch_norm_statistics(
         origin[c] = x[0, c % C]
     for i in range(others, -1, -1):
         sums = room[3 * i + 1 : 3 * i + 3]
-        sums[:] = 0
+        _clear(sums)
         batch_norm_sums(slot_of(slots, i), x[M * i // threads : M * (i + 1) // threads], origin, sums)
     finish(slots, others)
-    batch_norm_vectors(add_up(room, threads, C), origin, w, b, eps, x.size // C, moments, vectors)
-    repeat(vectors, C)
+    _add_up(room, threads, C)
+    batch_norm_vectors(room[1:3], origin, w, b, eps, x.size // C, moments, vectors)
+    _repeat(vectors, C)
+
+
+_statistics = apart(batch_norm_statistics)
 
 
 @njit(void(int64, int64, _rows, _row, _row, float64, _sums, _sums, _rows, _rows), **_compile)
@@ -183,10 +205,10 @@ def batch_norm(
 ) -> None:  # fmt: skip  # pragma: no cover
     """All of it, without Python between the passes: it finds its own memory gone from the caches after each."""
     M, threads = len(x), others + 1
-    batch_norm_statistics(slots, others, x, w, b, eps, room, moments, vectors)
+    _statistics(slots, others, x, w, b, eps, room, moments, vectors)
     for i in range(others, -1, -1):
         first, last = M * i // threads, M * (i + 1) // threads
-        batch_norm_scale(slot_of(slots, i), x[first:last], y[first:last], vectors[0], vectors[1], vectors[2])
+        _scale(slot_of(slots, i), x[first:last], y[first:last], vectors[0], vectors[1], vectors[2])
     finish(slots, others)
 
 
@@ -204,11 +226,12 @@ def batch_norm_grad(
         wide_mean[c] = mean[c % C]
     for i in range(others, -1, -1):
         first, last, sums = M * i // threads, M * (i + 1) // threads, room[3 * i + 1 : 3 * i + 3]
-        sums[:] = 0
+        _clear(sums)
         batch_norm_grad_sums(slot_of(slots, i), x[first:last], dy[first:last], wide_mean, sums)
     finish(slots, others)
-    batch_norm_grad_vectors(add_up(room, threads, C), mean, var, w, eps, x.size // C, vectors, dw, db)
-    repeat(vectors, C)
+    _add_up(room, threads, C)
+    _grad_vectors(room[1:3], mean, var, w, eps, x.size // C, vectors, dw, db)
+    _repeat(vectors, C)
     for i in range(others, -1, -1):
         first, last = M * i // threads, M * (i + 1) // threads
         batch_norm_input_grad(
