@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 
 from . import compiled
+from .fused import FLOAT32
 from .half import in_float32
 
 Array = np.ndarray
+INT64 = np.dtype(np.int64)
 NO_PROBABILITIES = (
     "binary_cross_entropy: all elements of input should be between 0 and 1; for logits use "
     "binary_cross_entropy_with_logits"
@@ -118,7 +120,7 @@ def check_probabilities(x: Array) -> None:
 
 def _code(x: Array, t: Array) -> Any:
     """The compiled loops, if they are for arrays like these."""
-    fits = x.dtype == np.float32 and t.dtype == np.int64 and x.size and x.flags.c_contiguous and t.flags.c_contiguous
+    fits = x.dtype == FLOAT32 and t.dtype == INT64 and x.size and x.flags.c_contiguous and t.flags.c_contiguous
     return compiled.load("loss_compiled") if fits else None
 
 

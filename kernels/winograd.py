@@ -26,8 +26,9 @@ GROUP = 144  # tiles: images are taken together until they have so many
 
 def suits(w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair, groups: int) -> bool:
     """Whether a convolution is of the kind that this is for, and faster here."""
-    usual = w_shape[2:] == (3, 3) and stride == dilation == (1, 1) and groups == 1 and max(padding) <= 2
-    if not usual or min(w_shape[:2]) < CHANNELS:
+    if w_shape[0] < CHANNELS or w_shape[1] < CHANNELS or w_shape[2:] != (3, 3):
+        return False
+    if not (stride == dilation == (1, 1) and groups == 1 and max(padding) <= 2):
         return False
     return compiled.load("winograd_compiled") is not None or winograd_numpy.pays(w_shape)
 
