@@ -1,9 +1,11 @@
 """What NVRTC makes of every kernel, for every GPU generation: registers, shared memory, spills. Needs no GPU.
 
 `python tests/cuda/resources.py` writes resources.csv anew (`... loss.cu`: its rows only); test_compile.py compares.
+Each row names the source that it is of, so that a change shows without compiling for all generations.
 """
 
 import csv
+import hashlib
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -37,6 +39,7 @@ class Kernel(NamedTuple):
     registers: int
     shared_bytes: int
     spilled_bytes: int
+    source: str  # the start of the SHA-256 of what was compiled
 
 
 def dtypes(file: str) -> tuple[type, ...]:
@@ -52,6 +55,12 @@ def variants(file: str) -> Iterator[tuple[np.dtype, launch.Constants]]:
             yield dtype, product.constants(*tile)
         if not tiled:
             yield dtype, ()
+
+
+def digest(source: str) -> str:
+    """A name for a source, wherever it lies and whatever its comments say."""
+    told = re.sub(r"//[^\n]*", "", source.replace(str(launch.SOURCES), ""))
+    return hashlib.sha256(" ".join(told.split()).encode()).hexdigest()[:12]
 
 
 def compile_log(source: str, architecture: int) -> str:
@@ -70,7 +79,8 @@ def compile_log(source: str, architecture: int) -> str:
 def kernels(file: str, architecture: int) -> Iterator[Kernel]:
     """The rows of a file; RuntimeError for a warning."""
     for dtype, constants in variants(file):
-        log = compile_log(launch.typed_source(file, dtype, constants), architecture)
+        source = launch.typed_source(file, dtype, constants)
+        log = compile_log(source, architecture)
         warnings = [line for line in log.splitlines() if "warning" in line and "deprecated" not in line]
         if warnings:
             raise RuntimeError(f"{file} for {dtype} on sm_{architecture}:\n" + "\n".join(warnings))
@@ -88,6 +98,7 @@ def kernels(file: str, architecture: int) -> Iterator[Kernel]:
                 int(registers[1]),
                 int(shared[1]) if shared else 0,
                 spilled,
+                digest(source),
             )
 
 
@@ -96,8 +107,8 @@ def committed() -> list[Kernel]:
     with TABLE.open() as f:
         rows = list(csv.reader(f))[1:]
     return [
-        Kernel(file, kernel, dtype, constants, int(architecture), int(registers), int(shared), int(spilled))
-        for file, kernel, dtype, constants, architecture, registers, shared, spilled in rows
+        Kernel(file, kernel, dtype, constants, int(architecture), int(registers), int(shared), int(spilled), source)
+        for file, kernel, dtype, constants, architecture, registers, shared, spilled, source in rows
     ]
 
 
