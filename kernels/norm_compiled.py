@@ -16,7 +16,7 @@ import numpy as np
 from numba import float32, float64, int64, njit, void
 
 from .ahead import AHEAD, LINE, read_soon, write_soon
-from .team_compiled import finish, handed_over, slot_of
+from .team_compiled import finish_parts, handed_over, slot_of
 from .tile import apart, widest_vectors
 
 PARTS = 4
@@ -153,10 +153,10 @@ def _clear(sums: np.ndarray) -> None:  # pragma: no cover
 
 @apart
 @njit(void(_sums, int64, int64), **_inner)
-def _add_up(room: np.ndarray, threads: int, C: int) -> None:  # pragma: no cover
-    """The sums of all threads, in rows 1 and 2 of each three, added up to the first C numbers of the first ones."""
+def _add_up(room: np.ndarray, parts: int, C: int) -> None:  # pragma: no cover
+    """The sums of all parts, in rows 1 and 2 of each three, added up to the first C numbers of the first ones."""
     for r in range(1, 3):
-        for i in range(threads):
+        for i in range(parts):
             for start in range(0 if i else C, room.shape[1], C):
                 for c in range(C):
                     room[r, c] += room[3 * i + r, start + c]
@@ -177,20 +177,19 @@ _scale, _grad_vectors = apart(batch_norm_scale), apart(batch_norm_grad_vectors)
 
 @njit(void(int64, int64, _rows, _row, _row, float64, _sums, _sums, _rows), **_compile)
 def batch_norm_statistics(
-    slots: int, others: int, x: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float, room: np.ndarray,
+    slots: int, parts: int, x: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float, room: np.ndarray,
     moments: np.ndarray, vectors: np.ndarray,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """`batch_norm_sums` by all threads, then `batch_norm_vectors`; the room is (3 threads, wide)."""
-    others = min(others, len(room) // 3 - 1)
-    M, C, threads, origin = len(x), len(w), others + 1, room[0]
+    """`batch_norm_sums` by all threads, then `batch_norm_vectors`; the room is (3 parts, wide)."""
+    M, C, parts, origin = len(x), len(w), min(parts, len(room) // 3), room[0]
     for c in range(len(origin)):
         origin[c] = x[0, c % C]
-    for i in range(others, -1, -1):
+    for i in range(parts - 1, -1, -1):
         sums = room[3 * i + 1 : 3 * i + 3]
         _clear(sums)
-        batch_norm_sums(slot_of(slots, i), x[M * i // threads : M * (i + 1) // threads], origin, sums)
-    finish(slots, others)
-    _add_up(room, threads, C)
+        batch_norm_sums(slot_of(slots, i), x[M * i // parts : M * (i + 1) // parts], origin, sums)
+    finish_parts(slots, parts)
+    _add_up(room, parts, C)
     batch_norm_vectors(room[1:3], origin, w, b, eps, x.size // C, moments, vectors)
     _repeat(vectors, C)
 
@@ -200,45 +199,44 @@ _statistics = apart(batch_norm_statistics)
 
 @njit(void(int64, int64, _rows, _row, _row, float64, _sums, _sums, _rows, _rows), **_compile)
 def batch_norm(
-    slots: int, others: int, x: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float, room: np.ndarray,
+    slots: int, parts: int, x: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float, room: np.ndarray,
     moments: np.ndarray, vectors: np.ndarray, y: np.ndarray,
 ) -> None:  # fmt: skip  # pragma: no cover
     """All of it, without Python between the passes: it finds its own memory gone from the caches after each."""
-    M, threads = len(x), others + 1
-    _statistics(slots, others, x, w, b, eps, room, moments, vectors)
-    for i in range(others, -1, -1):
-        first, last = M * i // threads, M * (i + 1) // threads
+    M = len(x)
+    _statistics(slots, parts, x, w, b, eps, room, moments, vectors)
+    for i in range(parts - 1, -1, -1):
+        first, last = M * i // parts, M * (i + 1) // parts
         _scale(slot_of(slots, i), x[first:last], y[first:last], vectors[0], vectors[1], vectors[2])
-    finish(slots, others)
+    finish_parts(slots, parts)
 
 
 @njit(
     void(int64, int64, _rows, _rows, _row, _exact_row, _exact_row, float64, _sums, _rows, _rows, _row, _row), **_compile
 )
 def batch_norm_grad(
-    slots: int, others: int, x: np.ndarray, dy: np.ndarray, w: np.ndarray, mean: np.ndarray, var: np.ndarray,
+    slots: int, parts: int, x: np.ndarray, dy: np.ndarray, w: np.ndarray, mean: np.ndarray, var: np.ndarray,
     eps: float, room: np.ndarray, vectors: np.ndarray, dx: np.ndarray, dw: np.ndarray, db: np.ndarray,
 ) -> None:  # fmt: skip  # pragma: no cover
     """All gradients, like `batch_norm`."""
-    others = min(others, len(room) // 3 - 1)
-    M, C, threads, wide_mean = len(x), len(w), others + 1, room[0]
+    M, C, parts, wide_mean = len(x), len(w), min(parts, len(room) // 3), room[0]
     for c in range(len(wide_mean)):
         wide_mean[c] = mean[c % C]
-    for i in range(others, -1, -1):
-        first, last, sums = M * i // threads, M * (i + 1) // threads, room[3 * i + 1 : 3 * i + 3]
+    for i in range(parts - 1, -1, -1):
+        first, last, sums = M * i // parts, M * (i + 1) // parts, room[3 * i + 1 : 3 * i + 3]
         _clear(sums)
         batch_norm_grad_sums(slot_of(slots, i), x[first:last], dy[first:last], wide_mean, sums)
-    finish(slots, others)
-    _add_up(room, threads, C)
+    finish_parts(slots, parts)
+    _add_up(room, parts, C)
     _grad_vectors(room[1:3], mean, var, w, eps, x.size // C, vectors, dw, db)
     _repeat(vectors, C)
-    for i in range(others, -1, -1):
-        first, last = M * i // threads, M * (i + 1) // threads
+    for i in range(parts - 1, -1, -1):
+        first, last = M * i // parts, M * (i + 1) // parts
         batch_norm_input_grad(
             slot_of(slots, i), x[first:last], dy[first:last], dx[first:last],
             vectors[0], vectors[1], vectors[2], vectors[3],
         )  # fmt: skip
-    finish(slots, others)
+    finish_parts(slots, parts)
 
 
 @njit(void(int64, _rows, _rows, _rows, _rows, _row, _row, float64), fastmath={"reassoc"}, **_compile)

@@ -237,10 +237,14 @@ def for_calls(function: Any, calls: list[tuple[Any, ...]]) -> None:
 
 
 def lead(function: Any, nanoseconds: float, *arguments: Any) -> None:
-    """The compiled function(slots, others, *arguments), which hands over parts of its work itself: `others` threads
-    come to slots from that address on (none, if one thread does it all in less than team.SMALL `nanoseconds`)."""
-    if nanoseconds < team.SMALL or _workers.threads == 1 or getattr(_workers.inside, "block", False):
-        function(team.HERE, 0, *arguments)
+    """The compiled function(slots, parts, *arguments), which hands over parts of its work itself: see `Team.lead`.
+
+    One part, if one thread does it all in less than team.SMALL `nanoseconds`.
+    """
+    if nanoseconds < team.SMALL or _workers.threads == 1:
+        function(team.HERE, 1, *arguments)
+    elif getattr(_workers.inside, "block", False):
+        function(team.HERE, _workers.threads, *arguments)
     else:
         _workers.team.lead(function, arguments)
 

@@ -57,16 +57,18 @@ class Team:
                 function(HERE, *call)  # and raise what was raised
 
     def lead(self, function: Any, arguments: tuple[Any, ...]) -> None:
-        """function(slots, others, *arguments), with as many other threads at the slots from that address on.
+        """function(slots, parts, *arguments), which cuts its work into so many parts, one for each thread.
 
-        The function calls what can be handed over with their addresses, and ends with `finish` (see `team_compiled`).
+        The function calls what can be handed over with `slot_of(slots, part)`, and ends with `finish_parts` (see
+        `team_compiled`). The parts are the same, and so are the bits, where another thread of the user's has the team.
         """
+        parts = 1 + len(self.slots)
         if not self.lock.acquire(blocking=False):
-            function(HERE, 0, *arguments)
+            function(HERE, parts, *arguments)
             return
         try:
             self.call_threads()
-            function(self.addresses[0], len(self.slots), *arguments)
+            function(self.addresses[0], parts, *arguments)
         finally:
             self.lock.release()
 

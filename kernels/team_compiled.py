@@ -148,12 +148,6 @@ def _wait(slot: int) -> None:  # pragma: no cover
     _let_others_run()
 
 
-@njit(inline="always")
-def slot_of(slots: int, i: int) -> int:  # pragma: no cover
-    """The slot of part i of what several threads do, the first of which is the caller's."""
-    return slots + 8 * WORDS * (i - 1) if i else 0
-
-
 @njit(int64(int64, int64), **options)
 def finish(slots: int, count: int) -> int:  # pragma: no cover
     """Make the calls at some slots that nobody has begun, wait for the others; 1 if one has raised, else 0."""
@@ -165,6 +159,19 @@ def finish(slots: int, count: int) -> int:  # pragma: no cover
         if _swap(slot + 8 * STATE, DONE, FREE):
             failed |= _look(slot + 8 * FAILED)
     return failed
+
+
+@njit(inline="always")
+def slot_of(slots: int, part: int) -> int:  # pragma: no cover
+    """The slot of a part of what a function shares out that was given these slots: 0 is the caller's own."""
+    return slots + 8 * WORDS * (part - 1) if slots and part else 0
+
+
+@njit(inline="always")
+def finish_parts(slots: int, parts: int) -> None:  # pragma: no cover
+    """Have all parts at these slots done."""
+    if slots:
+        finish(slots, parts - 1)
 
 
 @njit(void(int64, int64), **options)

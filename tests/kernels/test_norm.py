@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tinygrad_mnist.kernels import compiled
+from tinygrad_mnist.kernels import compiled, parallel
 from tinygrad_mnist.kernels.relu import SMALL
 
 from tinygrad_mnist import kernels
@@ -94,6 +94,18 @@ def test_batch_norm_with_any_number_of_threads(shape, layout, path, threads, rng
     agree(results, torch_batch_norm, (x, w, b), dy)
     for first, again in zip(results, batch_norm_all(x, w, b, dy), strict=True):
         np.testing.assert_array_equal(first, again)
+
+
+def test_same_bits_where_the_other_threads_are_busy(threads, rng):
+    """With another call of the user's, or with a block of a batch of which this is a part."""
+    x, w, b, dy = draw(rng, LARGE, LARGE[1], np.float32, "channels_last")
+    results = batch_norm_all(x, w, b, dy)
+    with parallel._workers.team.lock:
+        busy = batch_norm_all(x, w, b, dy)
+    inside = parallel.for_blocks(lambda start, stop: batch_norm_all(x, w, b, dy), 1 + threads)
+    for other in (busy, *inside):
+        for again, first in zip(other, results, strict=True):
+            np.testing.assert_array_equal(again, first)
 
 
 @pytest.mark.parametrize("x_layout", ["contiguous", "channels_last"])

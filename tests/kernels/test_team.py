@@ -263,8 +263,8 @@ def test_rows_of_little_work_are_not_cut():
     assert to.tolist() == [10.0] + [0.0] * 6
 
 
-def test_lead_alone_where_another_thread_has_the_team():
-    team, calls = Team(1, lambda serve: None), []
+def test_lead_makes_the_same_parts_where_another_thread_has_the_team():
+    team, calls = Team(2, lambda serve: None), []
     with team.lock:
         team.lead(lambda *arguments: calls.append(arguments), (5,))
-    assert calls == [(0, 0, 5)]
+    assert calls == [(HERE, 3, 5)]
