@@ -121,7 +121,7 @@ def for_cpu(source: str, name_expressions: Sequence[str]) -> str:
     entries |= {f"instance_{i}": expression for i, expression in enumerate(name_expressions)}
     for entry, kernel in entries.items():
         source += (
-            f'\nextern "C" __attribute__((externally_visible)) int launch_{entry}(const Launch* launch)'
+            f"\nEXPORTED int launch_{entry}(const Launch* launch)"
             f" {{ return cpu::run(launch, [](void** arguments) {{ cpu::call({kernel}, arguments); }}, {lenient}); }}\n"
         )
     return source

@@ -25,9 +25,7 @@ def _library(path: Path) -> Any:
     """A second build of a kernel's shared object, with a function that returns the sizes for each kernel."""
     source = path.with_suffix(".cpp").read_text()
     kernels = re.findall(r"int launch_(\w+)\(const Launch\* launch\) .*cpu::call\((.+), arguments\);", source)
-    functions = (
-        f'extern "C" const size_t* sizes_{n}() {{ return parameter_sizes({kernel}); }}' for n, kernel in kernels
-    )
+    functions = (f"EXPORTED const size_t* sizes_{n}() {{ return parameter_sizes({kernel}); }}" for n, kernel in kernels)
     wanted = path.with_suffix(".sizes.cpp")
     compiler.write(wanted, source + SIZES + "\n".join(functions))
     flags, first = ["-O0"], compiler.HERE / "device_library.hpp"

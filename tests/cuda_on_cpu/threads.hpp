@@ -16,6 +16,7 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __constant__ static const
+#define EXPORTED extern "C" __attribute__((externally_visible))  // what -fwhole-program leaves for others to call
 #define UNCHECKED __attribute__((no_sanitize("thread"), no_sanitize("address")))
 
 struct dim3 {
