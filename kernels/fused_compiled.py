@@ -11,8 +11,9 @@ import numpy as np
 from numba import float32, int64, njit, types, uint8, void
 
 from .fused import NONE, RELU, RELU_POOL
+from .llvm import apart
 from .team_compiled import handed_over
-from .tile import MR, apart, tile
+from .tile import MR, tile
 
 images, choices = float32[:, :, :, ::1], uint8[:, :, :, ::1]
 table, four = int64[::1], types.UniTuple(int64, 4)
@@ -92,11 +93,11 @@ def finish(
             for w in range(W):
                 corner = 2 * h * width + 2 * w
                 for o in range(O):
-                    best, at = sums[corner, o], 0
+                    best, at = sums[corner, o], np.int32(0)
                     for k in range(1, 4):
                         value = sums[corner + (k // 2) * width + k % 2, o]
-                        if value > best or value != value:
-                            best, at = value, k
+                        wins = value > best or value != value
+                        best, at = value if wins else best, np.int32(k) if wins else at
                     y[h, w, o] = np.float32(0) if best < 0 else best
                     choice[h, w, o] = at
     else:

@@ -9,8 +9,8 @@ import numpy as np
 from numba import boolean, float32, int64, njit, void
 
 from .fused_compiled import options
+from .llvm import widest_vectors
 from .team_compiled import handed_over
-from .tile import widest_vectors
 
 ROWS = 4  # of the weights, read at once
 STRIP = 1024  # columns of them: they stay in the first cache until all rows of x have had them

@@ -16,8 +16,8 @@ import numpy as np
 from numba import float32, float64, int64, njit, void
 
 from .ahead import AHEAD, LINE, read_soon, write_soon
+from .llvm import apart, widest_vectors
 from .team_compiled import finish_parts, handed_over, slot_of
-from .tile import apart, widest_vectors
 
 PARTS = 4
 SHORT = 128  # numbers of a row, up to which passes that write ask for memory ahead: too many requests at once wait

@@ -13,9 +13,9 @@ import numpy as np
 from numba import njit
 
 from .ahead import AHEAD, read_soon, write_soon
+from .llvm import widest_vectors
 from .norm_compiled import PARTS, lines_ahead
 from .team_compiled import handed_over
-from .tile import widest_vectors
 
 Array = np.ndarray
 _compile: Any = {"nogil": True, "cache": True, "error_model": "numpy"}

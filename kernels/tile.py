@@ -24,6 +24,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .ahead import prefetch
+from .llvm import for_range
 
 
 def _shape_for(features: dict[str, bool]) -> tuple[int, int, int]:  # pragma: no cover  (one branch a CPU)
@@ -81,7 +82,7 @@ def _multiply_add(builder: Any) -> Any:  # pragma: no cover
     return cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{LANES}f32")
 
 
-def _tile(rows_of_tile: int, vectors: int, phases: int = 1) -> Any:  # pragma: no cover
+def _tile(rows_of_tile: int, vectors: int, phases: int = 1, unroll: bool = True) -> Any:  # pragma: no cover
     @intrinsic
     def tile(
         typing_context: Any, c: Any, c_stride: Any, init: Any, init_stride: Any, a: Any, rows: Any, a_step: Any,
@@ -90,7 +91,7 @@ def _tile(rows_of_tile: int, vectors: int, phases: int = 1) -> Any:  # pragma: n
         """See above. c, init, a, b are addresses of float32, rows and segments of int64; strides count elements."""
 
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _emit_tile(builder, rows_of_tile, vectors, phases, *args)
+            _emit_tile(builder, rows_of_tile, vectors, phases, unroll, *args)
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 12), emit
@@ -99,8 +100,9 @@ def _tile(rows_of_tile: int, vectors: int, phases: int = 1) -> Any:  # pragma: n
 
 
 def _emit_tile(
-    builder: Any, rows_of_tile: int, vectors: int, phases: int, c: Any, c_stride: Any, init: Any, init_stride: Any,
-    a: Any, rows: Any, a_step: Any, segments: Any, n_segments: Any, run: Any, b: Any, b_stride: Any, copy: Any = None,
+    builder: Any, rows_of_tile: int, vectors: int, phases: int, unroll: bool, c: Any, c_stride: Any, init: Any,
+    init_stride: Any, a: Any, rows: Any, a_step: Any, segments: Any, n_segments: Any, run: Any, b: Any, b_stride: Any,
+    copy: Any = None,
 ) -> None:  # fmt: skip  # pragma: no cover
     c, init, a, b = (builder.inttoptr(p, Float.as_pointer()) for p in (c, init, a, b))
     rows, segments = (builder.inttoptr(p, Int.as_pointer()) for p in (rows, segments))
@@ -114,9 +116,9 @@ def _emit_tile(
         a_segment = at(builder, a, builder.load(at(builder, segments, s.index)))
         b_segment = at(builder, b, builder.mul(builder.mul(s.index, run), b_stride))
         a_row = [at(builder, a_segment, row[i]) for i in tile_rows]
-        with cgutils.for_range(builder, builder.udiv(run, Int(phases))) as step:
+        with for_range(builder, builder.udiv(run, Int(phases)), unroll) as step:
             for phase in range(phases):
-                k = builder.add(builder.mul(step.index, Int(phases)), Int(phase))
+                k = builder.add(builder.mul(step, Int(phases)), Int(phase))
                 b_row = at(builder, b_segment, builder.mul(k, b_stride))
                 b_vectors = [load(builder, at(builder, b_row, j * LANES)) for j in tile_columns]
                 if copy is not None:
@@ -139,8 +141,10 @@ def _emit_tile(
         store(builder, total, at(builder, c, builder.mul(c_stride, Int(i)), j * LANES))
 
 
-tile = _tile(MR, NR)
-low_tile = _tile(LOW_MR, NR)
+# Unrolled, these loops need more registers than there are, and the last turn of an odd number is slow: convolutions'
+# runs are short.
+tile = _tile(MR, NR, unroll=False)
+low_tile = _tile(LOW_MR, NR, unroll=False)
 wide_tile = _tile(WIDE_MR, WIDE_NR)
 narrow_tile = _tile(WIDE_MR, 1, WIDE_NR)
 panel_tile = _tile(PANEL_MR, PANEL_NR)
@@ -154,7 +158,7 @@ def copying_tile(
     """A `panel_tile` of one segment that leaves b's vectors at the address `copy`, one behind the other."""
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _emit_tile(builder, PANEL_MR, PANEL_NR, 1, *args)
+        _emit_tile(builder, PANEL_MR, PANEL_NR, 1, True, *args)
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 13), emit
@@ -253,28 +257,6 @@ def _emit_turn(builder: Any, to: Any, to_stride: Any, rows: list[Any]) -> None: 
         store(builder, vector, at(builder, builder.inttoptr(to, Float.as_pointer()), builder.mul(to_stride, Int(k))))
 
 
-def apart(function: Any) -> Any:  # pragma: no cover
-    """A compiled function, with one signature and without a result, for others to call where its code lies. Numba would
-    compile it anew as a part of each caller; what it raises is lost."""
-    (compiled,) = function.overloads.values()
-    name = f"{function.py_func.__module__}.{function.py_func.__name__}"
-    binding.add_symbol(name, compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
-
-    @intrinsic
-    def call(typing_context: Any, *arguments: Any) -> Any:
-        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            kinds = compiled.signature.args
-            code = cgutils.get_or_insert_function(
-                builder.module, context.call_conv.get_function_type(types.void, kinds), name
-            )
-            context.call_conv.call_function(builder, code, types.void, kinds, cgutils.unpack_tuple(builder, *args))
-            return context.get_dummy_value()
-
-        return types.void(types.BaseTuple.from_types(compiled.signature.args)), emit
-
-    return call
-
-
 @intrinsic
 def copy_vector(typing_context: Any, to: Any, from_: Any) -> Any:  # pragma: no cover
     """LANES numbers from one address to another."""
@@ -285,15 +267,3 @@ def copy_vector(typing_context: Any, to: Any, from_: Any) -> Any:  # pragma: no 
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp), emit
-
-
-@intrinsic
-def widest_vectors(typing_context: Any) -> Any:  # pragma: no cover
-    """In a function that calls this, the compiler takes the CPU's widest vectors. On AVX-512 it takes half of them by
-    itself: as fast for passes that write, but sums have more to do for each number that they read."""
-
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        set.add(builder.function.attributes, '"prefer-vector-width"="512"')  # llvmlite lets only plain names through
-        return context.get_dummy_value()
-
-    return types.void(), emit
