@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -16,6 +16,7 @@ from numba.extending import intrinsic
 from .memory import LINE
 
 AHEAD = 2048  # bytes: how far ahead of what is read or written now passes over memory ask for it
+IN_RUNS = not binding.get_host_cpu_name().startswith("znver")  # AMD's Zen loses by it where nothing but a run is read
 
 Int, Byte = ir.IntType(64), ir.IntType(8)
 
