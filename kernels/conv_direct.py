@@ -48,12 +48,8 @@ def conv2d(
     code, tile = compiled.load("conv_compiled"), compiled.load("tile")
     if code is None:
         return conv_patches.conv2d(x, w, b, stride, padding, dilation, groups, step)
-    N, _, H, W = x.shape
-    O, C, KH, KW = w.shape
-    OG, width = O // groups, W + 2 * padding[1]
-    OH = (H + 2 * padding[0] - dilation[0] * (KH - 1) - 1) // stride[0] + 1
-    OW = (width - dilation[1] * (KW - 1) - 1) // stride[1] + 1
-    taps, run = _taps((KH, KW), C, width * C, dilation)
+    (N, _, H, _), (O, C, KH, _) = x.shape, w.shape
+    OG, (OH, OW, width, taps, run) = O // groups, _plan(x.shape, w.shape, stride, padding, dilation)
     y, choice = empty_result(N, O, OH, OW, step)
 
     def tables() -> tuple[list[np.ndarray], np.ndarray]:
@@ -272,8 +268,20 @@ EVERY_PIXEL = (0, 1, 0, 1)  # the first row and the step between rows, then the 
 
 def _room(y: np.ndarray, channels: slice) -> np.ndarray:
     """Contiguous memory for some channels of y (N, OH, OW, O): y's own, if these are all."""
-    part = y[..., channels]
-    return y if part.shape[3] == y.shape[3] else np.empty(part.shape, y.dtype)
+    *pixels, O = y.shape
+    return y if (n := channels.stop - channels.start) == O else np.empty((*pixels, n), y.dtype)
+
+
+@functools.lru_cache(256)
+def _plan(
+    x_shape: tuple[int, ...], w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair
+) -> tuple[int, int, int, np.ndarray, int]:
+    """Height and width of the result, the width of the framed images, and what `_taps` returns for them."""
+    _, C, KH, KW = w_shape
+    height, width = x_shape[2] + 2 * padding[0], x_shape[3] + 2 * padding[1]
+    OH = (height - dilation[0] * (KH - 1) - 1) // stride[0] + 1
+    OW = (width - dilation[1] * (KW - 1) - 1) // stride[1] + 1
+    return OH, OW, width, *_taps((KH, KW), C, width * C, dilation)
 
 
 def _taps(kernel: Pair, C: int, row: int, dilation: Pair) -> tuple[np.ndarray, int]:
