@@ -37,7 +37,7 @@ def program(monkeypatch, tmp_path):
         return 0
 
     (tmp_path / "expected.json").write_text(
-        json.dumps({"environment": HERE, "sgemm_gflops": 200, "ratios": EXPECTED})
+        json.dumps({"an abacus": {"environment": HERE, "sgemm_gflops": 200, "ratios": EXPECTED}})
     )
     return run
 
@@ -77,6 +77,16 @@ def test_what_was_measured_and_written_is_what_is_expected(program, tmp_path, ca
     assert "all 1 ratios are as expected" in capsys.readouterr().out
 
 
+def test_other_processors_keep_their_ratios(program, tmp_path, capsys) -> None:
+    file = str(tmp_path / "run.json")
+    assert program("--json", file, rows=rows(3.0), cpu="a slide rule") == 0
+    assert program("--write", *[file] * 3) == 0
+    assert "on a slide rule" in capsys.readouterr().out
+    assert program(rows=rows(2.0)) == 0
+    assert program(rows=rows(3.0), cpu="a slide rule") == 0
+    assert program(rows=rows(2.0), again=[rows(2.0)] * 2, cpu="a slide rule") == 1
+
+
 @pytest.mark.parametrize(("again", "code", "said"), [
     ([rows(1.0), rows(1.5)], 1, "kernels: relu: 1.50, expected 2.00 and at least 1.72"),
     ([rows(1.9)], 0, "all 1 ratios are as expected"),
@@ -103,7 +113,7 @@ def test_again_is_the_program_in_a_new_process(monkeypatch) -> None:
 @pytest.mark.parametrize(("measured", "changes", "said"), [
     (rows(1.0, gflops=130.0), {}, "the machine was busy during 1 of 1 rows"),
     ([{**rows(1.0)[0], "sgemm_gflops": [139.0, 135.0]}], {}, "reaches 139 GFLOP/s here and now, 200 when"),
-    (rows(1.0), {"cpu": "a slide rule"}, "the ratios hold for an abacus, this is a slide rule"),
+    (rows(1.0), {"cpu": "a slide rule"}, "there are ratios for an abacus, this is a slide rule: write new ones"),
     (rows(1.0), {"cpus": 1}, "it needs 2 CPUs, this process may use 1"),
     ([{**rows(1.0)[0], "name": "gelu"}], {}, "has the row 'kernels: relu', which is not measured"),
 ])  # fmt: skip
@@ -129,7 +139,7 @@ def test_files_that_cannot_be_expected(report, said, program, tmp_path, capsys) 
     bad.write_text(json.dumps(report))
     assert program("--write", str(good), str(good), str(bad)) == 2
     assert said in capsys.readouterr().err
-    assert json.loads((tmp_path / "expected.json").read_text())["ratios"] == EXPECTED
+    assert json.loads((tmp_path / "expected.json").read_text())["an abacus"]["ratios"] == EXPECTED
 
 
 def test_rows_that_were_always_busy_are_named(program, tmp_path, capsys) -> None:
