@@ -1,13 +1,13 @@
 """Convolution of few pixels by many weights: each weight is read once, from memory, and that takes most of the time.
 
-    y[p, o] = scale[o] · (patch p · w[o]) + shift[o], then max(y, 0) if asked for
+    y[p, o] = scale[o] · (patch p · w[o]) + shift[o] + plus[p, o], then max(y, 0) if asked for
 
 for the patches p of all output pixels of the batch. They are not copied to memory: number q of patch p is element
 pixels[p] + places[q] of the images in a frame of zeros, where the compiled loop finds it. It takes a tile of patches at
 a time: a few by dot products, more by turning them, so that one vector is of many patches. From as many images on as
 fill a tile, pixels that lie at the same place of their images go together, without the taps of the kernel that lie
 outside the image there: of 2x2 pixels under a 3x3 kernel, with 4 of 9. Scale and shift are those of a batch norm that
-follows, whose statistics are known.
+follows, whose statistics are known; plus is what a residual block adds.
 """
 
 from __future__ import annotations
@@ -50,19 +50,22 @@ def _suits(
 
 
 def conv2d(
-    x: Array, w: Array, scale: Array | None, shift: Array | None, relu: bool,
+    x: Array, w: Array, scale: Array | None, shift: Array | None, plus: Array | None, relu: bool,
     stride: Pair, padding: Pair, dilation: Pair,
 ) -> Array:  # fmt: skip
-    """y (N, O, OH, OW) from x (N, C, H, W), w (O, C, KH, KW), scale (O,) or None for 1, shift (O,) or None for 0."""
+    """y (N, O, OH, OW) from x (N, C, H, W), w (O, C, KH, KW), scale (O,) or None for 1, shift (O,) or None for 0, plus
+    (N, O, OH, OW) or None for 0."""
     plan, O, images = _plan(x.shape, w.shape, stride, padding, dilation), len(w), nhwc(x)
     y = empty(plan.shape, FLOAT32)
     weights, out, width = w.transpose(0, 2, 3, 1).reshape(O, -1), y.reshape(-1, O), plan.rows.shape[1]
     scale = np.ones(O, FLOAT32) if scale is None else np.ascontiguousarray(scale, FLOAT32)
     shift = np.zeros(O, FLOAT32) if shift is None else np.ascontiguousarray(shift, FLOAT32)
+    more = out[:0] if plus is None else nhwc(plus).reshape(-1, O)
 
     def columns(start: int, stop: int) -> tuple[Any, ...]:
         some = slice(start * width, stop * width)
-        return images, *plan.tables, weights, plan.rows[start:stop], out[:, some], scale[some], shift[some], relu
+        rows, end = plan.rows[start:stop], (scale[some], shift[some], more[:, some], relu)
+        return images, *plan.tables, weights, rows, out[:, some], *end
 
     share(plan.function, columns, len(plan.rows), conv_taps.work(y, w))
     return y.transpose(0, 3, 1, 2)

@@ -29,7 +29,7 @@ ROOM = 5 * 2**14  # numbers of patches that `patches_turned` takes at a time: be
 _row = float32[::1]
 _signature = void(
     int64, images, four, int64[:, ::1], table, int64[:, ::1], boolean[:, ::1], float32[:, ::1], int64[:, ::1],
-    float32[:, :], _row, _row, boolean,
+    float32[:, :], _row, _row, float32[:, :], boolean,
 )  # fmt: skip
 
 
@@ -49,9 +49,9 @@ def _framed(x: np.ndarray, frame: tuple[int, ...]) -> int:  # pragma: no cover
 def patches_by_rows(
     slot: int, x: np.ndarray, frame: tuple[int, ...], starts: np.ndarray, places: np.ndarray, tiles: np.ndarray,
     inside: np.ndarray, w: np.ndarray, rows: np.ndarray, out: np.ndarray, scale: np.ndarray, shift: np.ndarray,
-    relu: bool,
+    plus: np.ndarray, relu: bool,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """out (M, N) = scale · (patches of x · rows of w) + shift.
+    """out (M, N) = scale · (patches of x · rows of w) + shift + plus, where plus (M, N) may be empty, for 0.
 
     `tiles` (T, DOT_ROWS) are patches that are multiplied together: vector v of tiles[t, i] is at starts[t, i] +
     places[v] of x in its frame. `inside` (T, parts) says which parts of them are multiplied: the others, of equal size,
@@ -84,6 +84,8 @@ def patches_by_rows(
         for i in range(DOT_ROWS):
             for n in range(N):
                 y = sums[t, n // DOT_COLUMNS, i * DOT_COLUMNS + n % DOT_COLUMNS] * scale[n] + shift[n]
+                if len(plus) > 0:
+                    y += plus[tiles[t, i], n]
                 out[tiles[t, i], n] = ZERO if relu and y <= ZERO else y  # NaN stays
     give_back(sums_at)
     give_back(panel_at)
@@ -94,7 +96,7 @@ def patches_by_rows(
 def patches_turned(
     slot: int, x: np.ndarray, frame: tuple[int, ...], starts: np.ndarray, places: np.ndarray, tiles: np.ndarray,
     inside: np.ndarray, w: np.ndarray, rows: np.ndarray, out: np.ndarray, scale: np.ndarray, shift: np.ndarray,
-    relu: bool,
+    plus: np.ndarray, relu: bool,
 ) -> None:  # fmt: skip  # pragma: no cover
     """The same for tiles of LANES or WIDE patches and `rows` (N / WIDE_MR, WIDE_MR): the patches are transposed, so
     that vectors of them are multiplied by numbers of w where these lie."""
@@ -129,6 +131,8 @@ def patches_turned(
         for i in range(width):
             for n in range(N):
                 y = sums[n, t, i] * scale[n] + shift[n]
+                if len(plus) > 0:
+                    y += plus[tiles[t, i], n]
                 out[tiles[t, i], n] = ZERO if relu and y <= ZERO else y  # NaN stays
     give_back(sums_at)
     give_back(panel_at)

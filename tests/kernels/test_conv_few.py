@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from tinygrad_mnist.kernels import compiled, conv_few
+from tinygrad_mnist.kernels.fused import nhwc
 
 # N, C, H, W, O, kernel, stride, padding, dilation
 GEOMETRIES = [
@@ -42,13 +43,20 @@ def expected(x, w, scale, shift, args):
 def test_agrees_with_pytorch(geometry, threads):
     x, w, scale, shift, args = draw(geometry)
     one, none = np.ones_like(scale), np.zeros_like(shift)
-    for a, b, relu in [(scale, shift, True), (scale, shift, False), (None, shift, False), (scale, None, True)]:
-        y = conv_few.conv2d(x, w, a, b, relu, *args)
+    plus = np.random.default_rng(1).standard_normal(expected(x, w, one, none, args).shape).astype(np.float32)
+    for a, b, c, relu in [
+        (scale, shift, None, True),
+        (scale, shift, plus, False),
+        (None, shift, None, False),
+        (scale, None, nhwc(plus).transpose(0, 3, 1, 2), True),
+    ]:
+        y = conv_few.conv2d(x, w, a, b, c, relu, *args)
         exact = expected(x, w, one if a is None else a, none if b is None else b, args)
+        exact = exact if c is None else exact + c
         exact = np.maximum(exact, 0) if relu else exact
         assert y.shape == exact.shape
         assert np.abs(y - exact).max() <= 8e-6 * (1 + np.sqrt(w[0].size))
-        assert y.tobytes() == conv_few.conv2d(x, w, a, b, relu, *args).tobytes()
+        assert y.tobytes() == conv_few.conv2d(x, w, a, b, c, relu, *args).tobytes()
 
 
 @pytest.mark.parametrize(("geometry", "tile"), [*zip(GEOMETRIES, TILES, strict=True)])
@@ -66,9 +74,12 @@ def test_tiles_are_as_wide_as_there_are_patches_and_leave_out_taps_outside(geome
 def test_nan_stays():
     x, w, scale, shift, args = draw(GEOMETRIES[1])
     x[0, 3, 0, 0] = np.nan
-    seen = np.zeros((1, 7, 4, 5), bool)
+    seen, plus = np.zeros((1, 7, 4, 5), bool), np.zeros((1, 7, 4, 5), np.float32)
     seen[:, :, :2, :2] = True
-    np.testing.assert_array_equal(np.isnan(conv_few.conv2d(x, w, scale, shift, True, *args)), seen)
+    plus[0, 5, 3, 4] = np.nan
+    np.testing.assert_array_equal(np.isnan(conv_few.conv2d(x, w, scale, shift, None, True, *args)), seen)
+    seen[0, 5, 3, 4] = True
+    np.testing.assert_array_equal(np.isnan(conv_few.conv2d(x, w, scale, shift, plus, True, *args)), seen)
 
 
 def test_what_it_is_for():

@@ -74,8 +74,23 @@ CASES = [
         (6,),
         (6,),
         covers=("_conv2d_of_few_pixels",),
-        ours=lambda *a: ops.conv2d_scaled(*a, *PLAIN, False),
+        ours=lambda *a: ops.conv2d_scaled(*a, None, *PLAIN, False),
         theirs=lambda x, w, scale, b: F.conv2d(x, w) * scale[:, None, None] + b[:, None, None],
+    ),
+    *(
+        case(
+            "conv2d_scaled",
+            (1, 2, 4, 4),
+            (3, 2, 3, 3),
+            (3,),
+            (3,),
+            (1, 3, 2, 2),
+            ours=lambda *a, relu=relu: ops.conv2d_scaled(*a, *PLAIN, relu),
+            theirs=lambda x, w, scale, b, plus, relu=relu: (F.relu if relu else torch.clone)(
+                F.conv2d(x, w) * scale[:, None, None] + b[:, None, None] + plus
+            ),
+        )
+        for relu in (True, False)
     ),
     case(
         "conv2d_scaled",
@@ -83,7 +98,16 @@ CASES = [
         (3, 2, 3, 3),
         (3,),
         (3,),
-        ours=lambda *a: ops.conv2d_scaled(*a, *PLAIN, True),
+        ours=lambda *a: ops.conv2d_scaled(*a, None, *PLAIN, True),
         theirs=lambda x, w, scale, b: F.relu(F.conv2d(x, w) * scale[:, None, None] + b[:, None, None]),
+    ),
+    case(
+        "conv2d_scaled",
+        (1, 2, 4, 4),
+        (3, 2, 3, 3),
+        (3,),
+        (1, 3, 2, 2),
+        ours=lambda x, w, b, plus: ops.conv2d_scaled(x, w, None, b, plus, *PLAIN, True),
+        theirs=lambda x, w, b, plus: F.relu(F.conv2d(x, w, b) + plus),
     ),
 ]

@@ -111,8 +111,10 @@ class Conv2d(_Conv):
             dilation, groups, bias, padding_mode, device, dtype,
         )  # fmt: skip
 
-    def forward(self, input: Tensor, then: str | None = None, folded: Folded | None = None) -> Tensor:
-        """The images after convolution, and after `then`: see F.conv2d.
+    def forward(
+        self, input: Tensor, then: str | None = None, folded: Folded | None = None, plus: Tensor | None = None
+    ) -> Tensor:
+        """The images after convolution, plus `plus`, and after `then`: see F.conv2d.
 
         `folded` are weight, bias and scale that do what is to come between the two as well: see BatchNorm2d.fold_into.
         """
@@ -120,7 +122,8 @@ class Conv2d(_Conv):
         padding: int | tuple[int, int] | str = self.padding
         if self.padding_mode != "zeros":
             input, padding = F.pad(input, self._around(), mode=self.padding_mode), 0
-        return F.conv2d(input, weight, bias, self.stride, padding, self.dilation, self.groups, then=then, scale=scale)
+        geometry = self.stride, padding, self.dilation, self.groups
+        return F.conv2d(input, weight, bias, *geometry, then=then, scale=scale, plus=plus)
 
     def _around(self) -> tuple[int, int, int, int]:
         """(left, right, top, bottom) padding in pixels."""

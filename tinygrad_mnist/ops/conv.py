@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..autograd import Variable, every_gradient_is_wanted, is_grad_enabled, op
-from .activation import relu, relu_grad
+from .activation import add_relu, relu, relu_grad
 from .broadcast import sum
+from .elementwise import add
 from .index import getitem
 from .norm import channel_affine
 from .pool import max_pool2d, max_pool2d_input_grad
@@ -124,23 +125,31 @@ def conv2d_relu(
 
 
 def conv2d_scaled(
-    x: Variable, w: Variable, scale: Variable, b: Variable | None,
+    x: Variable, w: Variable, scale: Variable | None, b: Variable | None, plus: Variable | None,
     stride: Pair, padding: Pair, dilation: Pair, groups: int, then_relu: bool,
 ) -> Any:  # fmt: skip
-    """conv2d(x, w) · scale + b with scale and b (O,), and ReLU of it if `then_relu`. It takes one pass for few pixels
-    and many weights, where no gradients are wanted."""
+    """conv2d(x, w) · scale + b + plus with scale and b (O,) and plus (N, O, OH, OW), each or none, and ReLU of it if
+    `then_relu`. It takes one pass for few pixels and many weights, where no gradients are wanted."""
     geometry = stride, padding, dilation, groups
     few = getattr(x.kernels, "conv_few", None) if type(x.array) is type(w.array) else None
     if few is not None and not is_grad_enabled() and few.usable(x.array, w.array, *geometry):
-        return _conv2d_of_few_pixels(x, w, scale, b, then_relu, *geometry[:3])
-    b = x.like(x.xp.zeros_like(scale.array)) if b is None else b
-    y = channel_affine(conv2d(x, w, None, *geometry), scale, b)
-    return relu(y) if then_relu else y
+        return _conv2d_of_few_pixels(x, w, scale, b, plus, then_relu, *geometry[:3])
+    if scale is None:
+        y = conv2d(x, w, b, *geometry)
+    else:
+        b = x.like(x.xp.zeros_like(scale.array)) if b is None else b
+        y = channel_affine(conv2d(x, w, None, *geometry), scale, b)
+    if plus is None:
+        return relu(y) if then_relu else y
+    return add_relu(y, plus) if then_relu else add(y, plus)
 
 
 @op
-def _conv2d_of_few_pixels(x: Variable, w: Variable, scale: Variable, b: Variable | None, *others: Any) -> Any:
-    return (x.kernels.conv_few.conv2d(x.array, w.array, scale.array, _array(b), *others),)
+def _conv2d_of_few_pixels(
+    x: Variable, w: Variable, scale: Variable | None, b: Variable | None, plus: Variable | None, *others: Any
+) -> Any:
+    arrays = x.array, w.array, _array(scale), _array(b), _array(plus)
+    return (x.kernels.conv_few.conv2d(*arrays, *others),)
 
 
 @op

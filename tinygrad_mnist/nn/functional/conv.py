@@ -48,29 +48,31 @@ def conv2d(
     *,
     then: str | None = None,
     scale: Tensor | None = None,
+    plus: Tensor | None = None,
 ) -> Tensor:
     """Cross-correlate images (N, C, H, W) with a weight (O, C/G, KH, KW): (N, O, OH, OW).
 
     OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1. `padding` may be 'valid' (none) or
     'same' (OH = H, with stride 1; where the total is odd, the last row and column get one more).
     `then` does what follows in the same pass over memory, which is faster: "relu", or "relu_pool" for ReLU and
-    2x2 max pooling. `scale` (O,) multiplies the sums before the bias is added. (PyTorch does not have these two;
-    nn.Sequential finds them by itself.)
+    2x2 max pooling. `scale` (O,) multiplies the sums before the bias is added, and `plus` (N, O, OH, OW) is added
+    after it. (PyTorch does not have these three; nn.Sequential finds the first two by itself.)
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv2d.html
 
     >>> from tinygrad_mnist import ones
     >>> conv2d(ones(1, 1, 3, 3), ones(1, 1, 2, 2)).flatten()
     tensor([4., 4., 4., 4.])
     """
-    x = as_images(input, weight, bias)
+    x = as_images(input, weight, bias, plus)
     shapes = input.array.shape, weight.array.shape, None if bias is None else bias.array.shape
     margin = padding if isinstance(padding, str) else pair(padding, "padding")
     steps, dilations = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
-    extra, geometry = _conv2d_geometry(*shapes, steps, margin, dilations, groups, then)
+    extra, geometry, size = _conv2d_geometry(*shapes, steps, margin, dilations, groups, then)
     if extra is not None:
         x = pad(x, (0, extra[1], 0, extra[0]))
-    if scale is not None:
-        y = ops.conv2d_scaled(x, weight, scale, bias, *geometry, then is not None)
+    if scale is not None or plus is not None:
+        more = None if plus is None else _like_result(plus, x, weight, size)
+        y = ops.conv2d_scaled(x, weight, scale, bias, more, *geometry, then is not None)
         y = ops.max_pool2d(y, (2, 2), (2, 2), (0, 0), (1, 1)) if then == "relu_pool" else y
     elif then is None:
         y = ops.conv2d(x, weight, bias, *geometry)
@@ -89,8 +91,9 @@ def _conv2d_geometry(
     dilations: Pair,
     groups: int,
     then: str | None,
-) -> tuple[Pair | None, tuple[Pair, Pair, Pair, int]]:
-    """Rows and columns missing at the end, if any; stride, padding, dilation and groups. Raises if they do not fit."""
+) -> tuple[Pair | None, tuple[Pair, Pair, Pair, int], Pair]:
+    """Rows and columns missing at the end, if any; stride, padding, dilation and groups; the result's size (OH, OW).
+    Raises if they do not fit."""
     _check_weight(w_shape, b_shape, groups, w_shape[0] if w_shape else 0)
     _, CG, *kernel = w_shape
     _check_channels(shape, CG * groups)
@@ -106,9 +109,18 @@ def _conv2d_geometry(
             f"the kernel covers {reach} pixels but the padded input has only {padded} (input {shape}); "
             "use larger images, more padding, or fewer pooling layers before this one"
         )
+    size = (padded[0] - reach[0]) // steps[0] + 1, (padded[1] - reach[1]) // steps[1] + 1
     if then is not None:
-        check_then(then, ((padded[0] - reach[0]) // steps[0] + 1, (padded[1] - reach[1]) // steps[1] + 1))
-    return extra if any(extra) else None, (steps, before, dilations, groups)
+        check_then(then, size)
+    return extra if any(extra) else None, (steps, before, dilations, groups), size
+
+
+def _like_result(plus: Tensor, x: Tensor, weight: Tensor, size: Pair) -> Tensor:
+    """plus as images, which have the shape of x's convolution by the weight."""
+    images, expected = as_images(plus), (len(x.array), len(weight.array), *size)
+    if images.array.shape != expected:
+        raise RuntimeError(f"conv2d: expected plus to be like the result, {expected}, got {tuple(plus.shape)}")
+    return images
 
 
 def conv_transpose2d(
