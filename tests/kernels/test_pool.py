@@ -50,6 +50,19 @@ def test_max_pool2d_agrees_with_pytorch(size, window, ceil_mode, dtype, path, rn
     close(kernels.max_unpool2d(dy, index, size), tx.grad.numpy(), tolerance)
 
 
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize(("size", "window"), [*itertools.product([(7, 6)], WINDOWS), ((1, 5), ((2, 3), 1, 1, 2))])
+def test_max_pool2d_of_many_channels_is_that_of_each(size, window, ceil_mode, rng):
+    """Whole vectors of channels, and those that are left over, which the test above compares with PyTorch's."""
+    window = tuple(n if isinstance(n, tuple) else (n, n) for n in window)
+    x = rng.standard_normal((3, 35, *size)).round(1).astype(np.float32)
+    x[0, ::4, 0, 2], x[1, ::5] = np.nan, -np.inf
+    each = [kernels.max_pool2d(x[:, c : c + 1], *window, ceil_mode) for c in range(35)]
+    for got, expected in zip(kernels.max_pool2d(x, *window, ceil_mode), zip(*each, strict=True), strict=True):
+        np.testing.assert_array_equal(got, np.concatenate(expected, 1))
+
+
 def test_max_pool2d_of_integers():
     x = np.array([[[[1, 5], [-3, 2]]]])
     y, index = kernels.max_pool2d(x, (2, 2), (2, 2), (1, 1), (1, 1), False)

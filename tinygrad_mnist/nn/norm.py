@@ -17,7 +17,7 @@ from .parameter import Parameter
 
 Folded = tuple[Tensor, Tensor, Tensor | None]  # weight, bias and scale: see F.conv2d
 
-WEIGHTS = 16  # for each number of an image: to see that more of them are unchanged takes longer than normalising
+WEIGHTS = 3  # for each number of an image: to see that more of them are unchanged takes longer than normalising
 
 
 class _Norm(Module):
