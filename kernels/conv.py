@@ -37,7 +37,7 @@ def conv2d(
     geometry = stride, padding, dilation, groups
     if conv_taps.suits(x.shape, w.shape, *geometry):
         if conv_few.usable(x, w, *geometry):
-            return conv_few.conv2d(x, w, None, b, None, False, stride, padding, dilation)
+            return conv_few.conv2d(x, w, b, None, None, False, stride, padding, dilation)
         if not _by_tiles(x, w, x.shape, *geometry):
             OH, OW = out_sizes(x.shape, w.shape[2:], stride, padding, dilation)
             few = len(x) * OH * OW <= PIXELS

@@ -1,13 +1,13 @@
 """Convolution of few pixels by many weights: each weight is read once, from memory, and that takes most of the time.
 
-    y[p, o] = scale[o] · (patch p · w[o]) + shift[o] + plus[p, o], then max(y, 0) if asked for
+    y[p, o] = norm(patch p · w[o] + b[o]) + plus[p, o], then max(y, 0) if asked for
 
 for the patches p of all output pixels of the batch. They are not copied to memory: number q of patch p is element
 pixels[p] + places[q] of the images in a frame of zeros, where the compiled loop finds it. It takes a tile of patches at
 a time: a few by dot products, more by turning them, so that one vector is of many patches. From as many images on as
 fill a tile, pixels that lie at the same place of their images go together, without the taps of the kernel that lie
-outside the image there: of 2x2 pixels under a 3x3 kernel, with 4 of 9. Scale and shift are those of a batch norm that
-follows, whose statistics are known; plus is what a residual block adds.
+outside the image there: of 2x2 pixels under a 3x3 kernel, with 4 of 9. norm is a batch norm that follows, whose
+statistics are known, (y - mean) / sqrt(var + eps) · weight + bias; plus is what a residual block adds.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .parallel import share
 
 Array = np.ndarray
 Pair = tuple[int, int]
+Norm = tuple[Array, Array, Array | None, Array | None, float]  # mean, var, weight and bias (O,), eps
 
 # How long a patch's vector takes in a tile of dot products, and in a turned one of one and of several vectors.
 COSTS = 4, 3.4, 2
@@ -50,25 +51,39 @@ def _suits(
 
 
 def conv2d(
-    x: Array, w: Array, scale: Array | None, shift: Array | None, plus: Array | None, relu: bool,
+    x: Array, w: Array, b: Array | None, norm: Norm | None, plus: Array | None, relu: bool,
     stride: Pair, padding: Pair, dilation: Pair,
 ) -> Array:  # fmt: skip
-    """y (N, O, OH, OW) from x (N, C, H, W), w (O, C, KH, KW), scale (O,) or None for 1, shift (O,) or None for 0, plus
-    (N, O, OH, OW) or None for 0."""
+    """y (N, O, OH, OW) from x (N, C, H, W), w (O, C, KH, KW) and, if given, b (O,), norm and plus (N, O, OH, OW)."""
     plan, O, images = _plan(x.shape, w.shape, stride, padding, dilation), len(w), nhwc(x)
     y = empty(plan.shape, FLOAT32)
     weights, out, width = w.transpose(0, 2, 3, 1).reshape(O, -1), y.reshape(-1, O), plan.rows.shape[1]
-    scale = np.ones(O, FLOAT32) if scale is None else np.ascontiguousarray(scale, FLOAT32)
-    shift = np.zeros(O, FLOAT32) if shift is None else np.ascontiguousarray(shift, FLOAT32)
+    *vectors, eps = _norm_of_sums(O, b, norm)
     more = out[:0] if plus is None else nhwc(plus).reshape(-1, O)
 
     def columns(start: int, stop: int) -> tuple[Any, ...]:
         some = slice(start * width, stop * width)
-        rows, end = plan.rows[start:stop], (scale[some], shift[some], more[:, some], relu)
-        return images, *plan.tables, weights, rows, out[:, some], *end
+        here = out[:, some], *(v[some] for v in vectors), eps, more[:, some], relu
+        return images, *plan.tables, weights, plan.rows[start:stop], *here
 
     share(plan.function, columns, len(plan.rows), conv_taps.work(y, w))
     return y.transpose(0, 3, 1, 2)
+
+
+def _norm_of_sums(O: int, b: Array | None, norm: Norm | None) -> tuple[Any, ...]:
+    """The norm, without None, that does what is to be done to the sums over patches, b too."""
+    zeros, ones = _constants(O)
+    mean, var, weight, bias, eps = (zeros, ones, None, b, 0.0) if norm is None else norm
+    if norm is not None and b is not None:
+        mean = mean - b
+    weight, bias = ones if weight is None else weight, zeros if bias is None else bias
+    return *(np.ascontiguousarray(a, FLOAT32) for a in (mean, var, weight, bias)), eps
+
+
+@functools.lru_cache(256)
+def _constants(O: int) -> tuple[Array, Array]:
+    """Zeros and ones (O,). Not to be written to."""
+    return np.zeros(O, FLOAT32), np.ones(O, FLOAT32)
 
 
 class _Plan(NamedTuple):

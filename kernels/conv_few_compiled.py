@@ -23,13 +23,13 @@ from .tile import (
     wide_tile,
 )  # fmt: skip
 
-ZERO = np.float32(0)
+ZERO, ONE = np.float32(0), np.float32(1)
 ROOM = 5 * 2**14  # numbers of patches that `patches_turned` takes at a time: beside the weights they fit into the L2
 
 _row = float32[::1]
 _signature = void(
     int64, images, four, int64[:, ::1], table, int64[:, ::1], boolean[:, ::1], float32[:, ::1], int64[:, ::1],
-    float32[:, :], _row, _row, float32[:, :], boolean,
+    float32[:, :], _row, _row, _row, _row, float32, float32[:, :], boolean,
 )  # fmt: skip
 
 
@@ -45,13 +45,33 @@ def _framed(x: np.ndarray, frame: tuple[int, ...]) -> int:  # pragma: no cover
     return address
 
 
+@njit(inline="always")
+def _affine(
+    mean: np.float32, var: np.float32, weight: np.float32, bias: np.float32, eps: np.float32
+) -> tuple[np.float32, np.float32]:  # pragma: no cover
+    """What the norm multiplies a sum by, and adds."""
+    scale = ONE / np.sqrt(var + eps) * weight
+    return scale, bias - mean * scale
+
+
+@njit(inline="always")
+def _finish(
+    out: np.ndarray, m: int, n: int, y: np.float32, plus: np.ndarray, relu: bool
+) -> None:  # pragma: no cover
+    """out[m, n] = y + plus[m, n], after ReLU if asked for."""
+    if len(plus) > 0:
+        y += plus[m, n]
+    out[m, n] = ZERO if relu and y <= ZERO else y  # NaN stays
+
+
 @njit(_signature, **options)
 def patches_by_rows(
     slot: int, x: np.ndarray, frame: tuple[int, ...], starts: np.ndarray, places: np.ndarray, tiles: np.ndarray,
-    inside: np.ndarray, w: np.ndarray, rows: np.ndarray, out: np.ndarray, scale: np.ndarray, shift: np.ndarray,
-    plus: np.ndarray, relu: bool,
+    inside: np.ndarray, w: np.ndarray, rows: np.ndarray, out: np.ndarray, mean: np.ndarray, var: np.ndarray,
+    weight: np.ndarray, bias: np.ndarray, eps: float, plus: np.ndarray, relu: bool,
 ) -> None:  # fmt: skip  # pragma: no cover
-    """out (M, N) = scale · (patches of x · rows of w) + shift + plus, where plus (M, N) may be empty, for 0.
+    """out (M, N) = (patches of x · rows of w - mean) / sqrt(var + eps) · weight + bias + plus, where plus (M, N) may be
+    empty, for 0.
 
     `tiles` (T, DOT_ROWS) are patches that are multiplied together: vector v of tiles[t, i] is at starts[t, i] +
     places[v] of x in its frame. `inside` (T, parts) says which parts of them are multiplied: the others, of equal size,
@@ -80,13 +100,12 @@ def patches_by_rows(
                             sums_at + 4 * (t * wide + n) * DOTS, panel_at + 4 * LANES * t * DOT_ROWS * chunk,
                             w_at + 4 * LANES * start, rows_at + 8 * n * DOT_COLUMNS, vectors,
                         )  # fmt: skip
-    for t in range(tall):
-        for i in range(DOT_ROWS):
-            for n in range(N):
-                y = sums[t, n // DOT_COLUMNS, i * DOT_COLUMNS + n % DOT_COLUMNS] * scale[n] + shift[n]
-                if len(plus) > 0:
-                    y += plus[tiles[t, i], n]
-                out[tiles[t, i], n] = ZERO if relu and y <= ZERO else y  # NaN stays
+    for n in range(N):
+        scale, shift = _affine(mean[n], var[n], weight[n], bias[n], eps)
+        for t in range(tall):
+            for i in range(DOT_ROWS):
+                y = sums[t, n // DOT_COLUMNS, i * DOT_COLUMNS + n % DOT_COLUMNS] * scale + shift
+                _finish(out, tiles[t, i], n, y, plus, relu)
     give_back(sums_at)
     give_back(panel_at)
     give_back(x_at)
@@ -95,8 +114,8 @@ def patches_by_rows(
 @njit(_signature, **options)
 def patches_turned(
     slot: int, x: np.ndarray, frame: tuple[int, ...], starts: np.ndarray, places: np.ndarray, tiles: np.ndarray,
-    inside: np.ndarray, w: np.ndarray, rows: np.ndarray, out: np.ndarray, scale: np.ndarray, shift: np.ndarray,
-    plus: np.ndarray, relu: bool,
+    inside: np.ndarray, w: np.ndarray, rows: np.ndarray, out: np.ndarray, mean: np.ndarray, var: np.ndarray,
+    weight: np.ndarray, bias: np.ndarray, eps: float, plus: np.ndarray, relu: bool,
 ) -> None:  # fmt: skip  # pragma: no cover
     """The same for tiles of LANES or WIDE patches and `rows` (N / WIDE_MR, WIDE_MR): the patches are transposed, so
     that vectors of them are multiplied by numbers of w where these lie."""
@@ -127,13 +146,11 @@ def patches_turned(
                             wide_tile(to, stride, to, stride, w_part, of, 1, zero_at, 1, run, panel, width)
                         else:
                             narrow_tile(to, stride, to, stride, w_part, of, 1, zero_at, 1, run, panel, width)
-    for t in range(tall):
-        for i in range(width):
-            for n in range(N):
-                y = sums[n, t, i] * scale[n] + shift[n]
-                if len(plus) > 0:
-                    y += plus[tiles[t, i], n]
-                out[tiles[t, i], n] = ZERO if relu and y <= ZERO else y  # NaN stays
+    for n in range(N):
+        scale, shift = _affine(mean[n], var[n], weight[n], bias[n], eps)
+        for t in range(tall):
+            for i in range(width):
+                _finish(out, tiles[t, i], n, sums[n, t, i] * scale + shift, plus, relu)
     give_back(sums_at)
     give_back(panel_at)
     give_back(x_at)

@@ -25,43 +25,50 @@ TILES = [  # how many patches, and of how many parts, on AVX-512
 ]  # fmt: skip
 
 
+EPS = 1e-3
+
+
 def draw(geometry):
-    """x, w (channels-last), scale, shift, and stride, padding and dilation."""
+    """x, w (channels-last), four vectors for b or a norm, and stride, padding and dilation."""
     N, C, H, W, O, kernel, *args = geometry
     rng = np.random.default_rng(0)
     x, w = (rng.standard_normal(s).astype(np.float32) for s in ((N, C, H, W), (O, *kernel, C)))
-    return x, w.transpose(0, 3, 1, 2), *rng.standard_normal((2, O)).astype(np.float32), args
+    mean, weight, bias = rng.standard_normal((3, O)).astype(np.float32)
+    return x, w.transpose(0, 3, 1, 2), (mean, rng.uniform(0.5, 2, O).astype(np.float32), weight, bias), args
 
 
-def expected(x, w, scale, shift, args):
-    tensors = [torch.tensor(np.ascontiguousarray(a), dtype=torch.float64) for a in (x, w)]
-    y = torch.nn.functional.conv2d(*tensors, None, *args).numpy()
-    return y * scale[:, None, None] + shift[:, None, None]
+def expected(x, w, b, norm, args):
+    x, w, b = (None if a is None else torch.tensor(np.ascontiguousarray(a), dtype=torch.float64) for a in (x, w, b))
+    y = torch.nn.functional.conv2d(x, w, b, *args)
+    if norm is None:
+        return y.numpy()
+    vectors = (None if a is None else torch.tensor(a, dtype=torch.float64) for a in norm[:4])
+    return torch.nn.functional.batch_norm(y, *vectors, eps=norm[4]).numpy()
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_agrees_with_pytorch(geometry, threads):
-    x, w, scale, shift, args = draw(geometry)
-    one, none = np.ones_like(scale), np.zeros_like(shift)
-    plus = np.random.default_rng(1).standard_normal(expected(x, w, one, none, args).shape).astype(np.float32)
-    for a, b, c, relu in [
-        (scale, shift, None, True),
-        (scale, shift, plus, False),
-        (None, shift, None, False),
-        (scale, None, nhwc(plus).transpose(0, 3, 1, 2), True),
+    x, w, (mean, var, weight, bias), args = draw(geometry)
+    plus = np.random.default_rng(1).standard_normal(expected(x, w, None, None, args).shape).astype(np.float32)
+    for b, norm, more, relu in [
+        (None, (mean, var, weight, bias, EPS), None, True),
+        (bias, (mean, var, weight, bias, EPS), plus, False),
+        (bias, None, None, False),
+        (bias, (mean, var, None, None, EPS), None, False),
+        (None, None, nhwc(plus).transpose(0, 3, 1, 2), True),
     ]:
-        y = conv_few.conv2d(x, w, a, b, c, relu, *args)
-        exact = expected(x, w, one if a is None else a, none if b is None else b, args)
-        exact = exact if c is None else exact + c
+        y = conv_few.conv2d(x, w, b, norm, more, relu, *args)
+        exact = expected(x, w, b, norm, args)
+        exact = exact if more is None else exact + more
         exact = np.maximum(exact, 0) if relu else exact
         assert y.shape == exact.shape
         assert np.abs(y - exact).max() <= 8e-6 * (1 + np.sqrt(w[0].size))
-        assert y.tobytes() == conv_few.conv2d(x, w, a, b, c, relu, *args).tobytes()
+        assert y.tobytes() == conv_few.conv2d(x, w, b, norm, more, relu, *args).tobytes()
 
 
 @pytest.mark.parametrize(("geometry", "tile"), [*zip(GEOMETRIES, TILES, strict=True)])
 def test_tiles_are_as_wide_as_there_are_patches_and_leave_out_taps_outside(geometry, tile):
-    x, w, *_, args = draw(geometry)
+    x, w, _, args = draw(geometry)
     plan = conv_few._plan(x.shape, w.shape, *args)
     *_, tiles, inside = plan.tables
     assert sorted(set(tiles.ravel())) == list(range(np.prod(plan.shape[:3])))
@@ -72,18 +79,20 @@ def test_tiles_are_as_wide_as_there_are_patches_and_leave_out_taps_outside(geome
 
 
 def test_nan_stays():
-    x, w, scale, shift, args = draw(GEOMETRIES[1])
+    x, w, (mean, var, weight, bias), args = draw(GEOMETRIES[1])
     x[0, 3, 0, 0] = np.nan
     seen, plus = np.zeros((1, 7, 4, 5), bool), np.zeros((1, 7, 4, 5), np.float32)
     seen[:, :, :2, :2] = True
     plus[0, 5, 3, 4] = np.nan
-    np.testing.assert_array_equal(np.isnan(conv_few.conv2d(x, w, scale, shift, None, True, *args)), seen)
-    seen[0, 5, 3, 4] = True
-    np.testing.assert_array_equal(np.isnan(conv_few.conv2d(x, w, scale, shift, plus, True, *args)), seen)
+    np.testing.assert_array_equal(np.isnan(conv_few.conv2d(x, w, bias, None, None, True, *args)), seen)
+    seen[0, 5, 3, 4] = seen[0, 2] = True
+    mean[2] = np.nan
+    y = conv_few.conv2d(x, w, None, (mean, var, weight, bias, EPS), plus, True, *args)
+    np.testing.assert_array_equal(np.isnan(y), seen)
 
 
 def test_what_it_is_for():
-    x, w, _, _, args = draw((1, 64, 4, 4, 65, (3, 3), (1, 1), (1, 1), (1, 1)))
+    x, w, _, args = draw((1, 64, 4, 4, 65, (3, 3), (1, 1), (1, 1), (1, 1)))
     assert conv_few.usable(x, w, *args, 1)
     assert not conv_few.usable(np.repeat(x, 17, 0), w, *args, 1)  # 272 pixels
     assert not conv_few.usable(x.astype(np.float64), w.astype(np.float64), *args, 1)

@@ -11,7 +11,7 @@ from torch_oracle import agree, close
 
 import tinygrad_mnist as tg
 import tinygrad_mnist.nn.functional as F
-from tinygrad_mnist import nn
+from tinygrad_mnist import nn, ops
 
 TF = torch.nn.functional
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
@@ -303,18 +303,20 @@ def test_a_view_of_the_weights_shows_their_memory(device):
 
 
 @pytest.mark.parametrize("then", [None, "relu", "relu_pool"])
-def test_scale_multiplies_the_sums(then, rng):
-    x, w, scale = (
-        tg.tensor(rng.standard_normal(shape), requires_grad=True) for shape in ((2, 3, 6, 5), (4, 3, 3, 3), (4,))
+def test_a_norm_by_known_statistics(then, rng):
+    x, w, b, mean, weight, bias = (
+        tg.tensor(rng.standard_normal(shape), requires_grad=True)
+        for shape in ((2, 3, 6, 5), (4, 3, 3, 3), *((4,),) * 4)
     )
-    expected = F.conv2d(x, w) * scale.reshape(-1, 1, 1)
+    var = tg.tensor(rng.uniform(0.5, 2, 4))
+    expected = F.batch_norm(F.conv2d(x, w, b), mean, var, weight, bias)
     expected = expected if then is None else F.relu(expected)
     expected = F.max_pool2d(expected, 2) if then == "relu_pool" else expected
-    y = F.conv2d(x, w, then=then, scale=scale)
+    y = F.conv2d(x, w, b, then=then, norm=ops.KnownNorm(mean, var, weight, bias, 1e-5))
     close(y, expected)
-    seed = tg.tensor(rng.standard_normal(tuple(y.shape)))
-    for a, b in zip(*(tg.autograd.grad(found, [x, w, scale], seed) for found in (y, expected)), strict=True):
-        close(a, b)
+    inputs, seed = [x, w, b, mean, weight, bias], tg.tensor(rng.standard_normal(tuple(y.shape)))
+    for got, wanted in zip(*(tg.autograd.grad(found, inputs, seed) for found in (y, expected)), strict=True):
+        close(got, wanted)
 
 
 @pytest.mark.parametrize("name", ["stride", "padding", "dilation"])

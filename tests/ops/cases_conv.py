@@ -23,6 +23,27 @@ def relu_pool(x, w, b):
     return F.max_pool2d(F.relu(F.conv2d(x, w, b, padding=1)), 2)
 
 
+def known(mean, root, weight=None, bias=None):
+    """A norm whose variance is the square of root."""
+    return ops.KnownNorm(mean, ops.square(root), weight, bias, 0.1)
+
+
+def torch_norm(y, mean, root, weight=None, bias=None):
+    y = (y - mean[:, None, None]) / torch.sqrt(root * root + 0.1)[:, None, None]
+    return y if weight is None else y * weight[:, None, None] + bias[:, None, None]
+
+
+def norm_and_plus(x, w, *norm_and_plus, relu):
+    *norm, plus = norm_and_plus
+    return ops.conv2d_norm(x, w, None, known(*norm), plus, *PLAIN, relu)
+
+
+def torch_norm_and_plus(x, w, *norm_and_plus, relu):
+    *norm, plus = norm_and_plus
+    y = torch_norm(F.conv2d(x, w), *norm) + plus
+    return F.relu(y) if relu else y
+
+
 CASES = [
     *(
         case("conv2d", X, W, (6,), ours=lambda *a, g=g: ops.conv2d(*a, *g), theirs=lambda *a, g=g: F.conv2d(*a, *g))
@@ -68,46 +89,41 @@ CASES = [
         theirs=relu_pool,
     ),
     case(
-        "conv2d_scaled",
+        "conv2d_norm",
         X,
         (6, 4, 3, 2),
         (6,),
-        (6,),
         covers=("_conv2d_of_few_pixels",),
-        ours=lambda *a: ops.conv2d_scaled(*a, None, *PLAIN, False),
-        theirs=lambda x, w, scale, b: F.conv2d(x, w) * scale[:, None, None] + b[:, None, None],
+        ours=lambda x, w, b: ops.conv2d_norm(x, w, b, None, None, *PLAIN, True),
+        theirs=lambda x, w, b: F.relu(F.conv2d(x, w, b)),
     ),
     *(
         case(
-            "conv2d_scaled",
+            "conv2d_norm",
             (1, 2, 4, 4),
             (3, 2, 3, 3),
-            (3,),
-            (3,),
+            *((3,),) * (4 if affine else 2),
             (1, 3, 2, 2),
-            ours=lambda *a, relu=relu: ops.conv2d_scaled(*a, *PLAIN, relu),
-            theirs=lambda x, w, scale, b, plus, relu=relu: (F.relu if relu else torch.clone)(
-                F.conv2d(x, w) * scale[:, None, None] + b[:, None, None] + plus
-            ),
+            ours=lambda *a, relu=relu: norm_and_plus(*a, relu=relu),
+            theirs=lambda *a, relu=relu: torch_norm_and_plus(*a, relu=relu),
         )
-        for relu in (True, False)
+        for affine, relu in ((True, True), (False, False))
     ),
     case(
-        "conv2d_scaled",
+        "conv2d_norm",
         (1, 2, 4, 4),
         (3, 2, 3, 3),
-        (3,),
-        (3,),
-        ours=lambda *a: ops.conv2d_scaled(*a, None, *PLAIN, True),
-        theirs=lambda x, w, scale, b: F.relu(F.conv2d(x, w) * scale[:, None, None] + b[:, None, None]),
-    ),
-    case(
-        "conv2d_scaled",
-        (1, 2, 4, 4),
-        (3, 2, 3, 3),
-        (3,),
         (1, 3, 2, 2),
-        ours=lambda x, w, b, plus: ops.conv2d_scaled(x, w, None, b, plus, *PLAIN, True),
-        theirs=lambda x, w, b, plus: F.relu(F.conv2d(x, w, b) + plus),
+        ours=lambda x, w, plus: ops.conv2d_norm(x, w, None, None, plus, *PLAIN, True),
+        theirs=lambda x, w, plus: F.relu(F.conv2d(x, w) + plus),
+    ),
+    case(
+        "conv2d_norm",
+        (1, 2, 4, 4),
+        (3, 2, 3, 3),
+        (3,),
+        (3,),
+        ours=lambda x, w, mean, root: ops.conv2d_norm(x, w, None, known(mean, root), None, *PLAIN, False),
+        theirs=lambda x, w, mean, root: torch_norm(F.conv2d(x, w), mean, root),
     ),
 ]

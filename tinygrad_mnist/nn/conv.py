@@ -116,14 +116,15 @@ class Conv2d(_Conv):
     ) -> Tensor:
         """The images after convolution, plus `plus`, and after `then`: see F.conv2d.
 
-        `folded` are weight, bias and scale that do what is to come between the two as well: see BatchNorm2d.fold_into.
+        `folded` are weight and bias that do what comes right after the convolution as well, or its own and what that
+        is: see BatchNorm2d.fold_into.
         """
-        weight, bias, scale = (self.weight, self.bias, None) if folded is None else folded
+        weight, bias, norm = (self.weight, self.bias, None) if folded is None else folded
         padding: int | tuple[int, int] | str = self.padding
         if self.padding_mode != "zeros":
             input, padding = F.pad(input, self._around(), mode=self.padding_mode), 0
         geometry = self.stride, padding, self.dilation, self.groups
-        return F.conv2d(input, weight, bias, *geometry, then=then, scale=scale, plus=plus)
+        return F.conv2d(input, weight, bias, *geometry, then=then, norm=norm, plus=plus)
 
     def _around(self) -> tuple[int, int, int, int]:
         """(left, right, top, bottom) padding in pixels."""

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from .. import creation
+from .. import creation, ops
 from ..autograd import is_grad_enabled
 from ..kernels.kept import LARGEST, constant, kept
 from ..tensor import Tensor
 from . import functional as F
 from . import init
-from .functional.norm import scale_and_shift
 from .module import Module
 from .parameter import Parameter
 
-Folded = tuple[Tensor, Tensor, Tensor | None]  # weight, bias and scale: see F.conv2d
+Folded = tuple[Tensor, Tensor | None, ops.KnownNorm | None]  # weight, bias and norm: see F.conv2d
 
 WEIGHTS = 3  # for each number of an image: to see that more of them are unchanged takes longer than normalising
 
@@ -111,26 +110,23 @@ class _BatchNorm(_Norm):
         return y
 
     def fold_into(self, weight: Tensor, bias: Tensor | None, images: Tensor) -> Folded | None:
-        """weight (O, C, KH, KW), bias and scale (O,) of the convolution that does the given one and then this.
+        """weight (O, C, KH, KW) and bias (O,) of the convolution that does the given one and then this, and None.
 
-        They may be kept for the next call, and are not to be written to. None if mean and variance are those of the
-        batch. There is a scale, and the weight is the given one, if the weights are so many that a pass over the images
-        is less.
+        They may be kept for the next call, and are not to be written to. If the weights are so many that a pass over
+        the images is less: the given ones, and this as a norm by known statistics. None if mean and variance are those
+        of the batch.
         """
         mean, var = self.running_mean, self.running_var
         if self.training or mean is None or var is None:
             return None
 
-        def scale_and_bias() -> tuple[Any, Any]:
-            scale, shift = scale_and_shift(mean, var, self.weight, self.bias, self.eps)
-            return scale, shift if bias is None else bias * scale + shift
-
+        known = ops.KnownNorm(mean, var, self.weight, self.bias, self.eps)
         if weight.array.nbytes > LARGEST or weight.array.size > WEIGHTS * images.array.size:
-            scale, shift = scale_and_bias()
-            return weight, shift, scale
+            return weight, bias, known
 
         def fold() -> tuple[Any, Any, None]:
-            scale, shift = scale_and_bias()
+            scale, shift = ops.scale_and_shift(known)
+            shift = shift if bias is None else bias * scale + shift
             return weight * scale.reshape(-1, 1, 1, 1), shift, None
 
         def fold_for_good() -> tuple[Any, Any, None]:

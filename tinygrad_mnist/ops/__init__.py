@@ -24,7 +24,7 @@ from .compare import (
     lt,
     ne,
 )
-from .conv import conv2d, conv2d_input_grad, conv2d_relu, conv2d_scaled, conv2d_weight_grad
+from .conv import conv2d, conv2d_input_grad, conv2d_norm, conv2d_relu, conv2d_weight_grad
 from .dropout import dropout, dropout_kept
 from .einsum import einsum
 from .elementwise import (
@@ -73,7 +73,7 @@ from .loss import (
 )
 from .matmul import bmm, dot, matmul, mm, mv, outer
 from .memory import clone, to_device
-from .norm import batch_norm, batch_norm_relu, channel_affine, layer_norm
+from .norm import KnownNorm, batch_norm, batch_norm_relu, channel_affine, layer_norm, scale_and_shift
 from .order import amax, amin, argmax, argmin, argsort, max, min, sort, topk
 from .pool import (
     adaptive_avg_pool2d,
@@ -119,12 +119,12 @@ from .unary import (
 )
 
 __all__ = [
-    "abs", "adaptive_avg_pool2d", "adaptive_avg_pool2d_input_grad", "adaptive_max_pool2d",
+    "KnownNorm", "abs", "adaptive_avg_pool2d", "adaptive_avg_pool2d_input_grad", "adaptive_max_pool2d",
     "adaptive_max_pool2d_with_indices", "add", "add_relu", "all", "amax", "amin", "any", "argmax", "argmin", "argsort",
     "assign", "avg_pool2d", "avg_pool2d_input_grad", "batch_norm", "batch_norm_relu", "binary_cross_entropy",
     "binary_cross_entropy_with_logits", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "bmm",
     "broadcast", "cast", "cat", "ceil", "channel_affine", "chunk", "clamp", "clamp_max", "clamp_min", "clone",
-    "contiguous", "conv2d", "conv2d_input_grad", "conv2d_relu", "conv2d_scaled", "conv2d_weight_grad", "cos",
+    "contiguous", "conv2d", "conv2d_input_grad", "conv2d_norm", "conv2d_relu", "conv2d_weight_grad", "cos",
     "cumprod", "cumsum", "diagonal", "div", "dot", "dropout", "dropout_kept", "einsum", "elu", "eq", "erf", "exp",
     "exp2", "expand", "expm1", "flatten", "flip", "floor", "floor_divide", "gather", "ge", "gelu", "getitem", "gt",
     "index_select",
@@ -134,8 +134,8 @@ __all__ = [
     "max_pool2d_input_grad", "max_pool2d_with_indices", "max_unpool2d", "maximum", "mean", "mean_cross_entropy",
     "min", "minimum", "mm", "movedim", "mul", "mv", "narrow", "ne", "neg", "nonzero", "norm", "one_hot", "outer",
     "pad", "permute", "pow", "prod", "promote", "put", "reciprocal", "relu", "relu_grad", "remainder", "repeat",
-    "reshape", "roll", "round", "rsqrt", "scatter", "scatter_add", "setitem", "sigmoid", "sign", "silu", "sin",
-    "soft_cross_entropy", "softmax", "softmax_cross_entropy", "softplus", "sort", "split", "sqrt", "square",
+    "reshape", "roll", "round", "rsqrt", "scale_and_shift", "scatter", "scatter_add", "setitem", "sigmoid", "sign",
+    "silu", "sin", "soft_cross_entropy", "softmax", "softmax_cross_entropy", "softplus", "sort", "split", "sqrt", "square",
     "squeeze", "stack", "std", "sub", "sum", "sum_to", "take_along_dim", "tan", "tanh", "tile", "to_device",
     "topk", "transpose", "tril", "triu", "trunc", "unbind", "unsqueeze", "var", "where",
 ]  # fmt: skip

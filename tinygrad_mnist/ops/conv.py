@@ -16,7 +16,7 @@ from .activation import add_relu, relu, relu_grad
 from .broadcast import sum
 from .elementwise import add
 from .index import getitem
-from .norm import channel_affine
+from .norm import KnownNorm, channel_affine, scale_and_shift
 from .pool import max_pool2d, max_pool2d_input_grad
 
 Pair = tuple[int, int]
@@ -124,32 +124,33 @@ def conv2d_relu(
     return max_pool2d(y, (2, 2), (2, 2), (0, 0), (1, 1)) if pool else y
 
 
-def conv2d_scaled(
-    x: Variable, w: Variable, scale: Variable | None, b: Variable | None, plus: Variable | None,
+def conv2d_norm(
+    x: Variable, w: Variable, b: Variable | None, norm: KnownNorm | None, plus: Variable | None,
     stride: Pair, padding: Pair, dilation: Pair, groups: int, then_relu: bool,
 ) -> Any:  # fmt: skip
-    """conv2d(x, w) · scale + b + plus with scale and b (O,) and plus (N, O, OH, OW), each or none, and ReLU of it if
-    `then_relu`. It takes one pass for few pixels and many weights, where no gradients are wanted."""
+    """relu(norm(conv2d(x, w, b)) + plus): a batch norm by known statistics, plus (N, O, OH, OW) and ReLU, each or none.
+    It takes one pass for few pixels and many weights, where no gradients are wanted."""
     geometry = stride, padding, dilation, groups
     few = getattr(x.kernels, "conv_few", None) if type(x.array) is type(w.array) else None
     if few is not None and not is_grad_enabled() and few.usable(x.array, w.array, *geometry):
-        return _conv2d_of_few_pixels(x, w, scale, b, plus, then_relu, *geometry[:3])
-    if scale is None:
-        y = conv2d(x, w, b, *geometry)
-    else:
-        b = x.like(x.xp.zeros_like(scale.array)) if b is None else b
-        y = channel_affine(conv2d(x, w, None, *geometry), scale, b)
+        return _conv2d_of_few_pixels(x, w, b, plus, *(norm or NO_NORM), then_relu, *geometry[:3])
+    y = conv2d(x, w, b, *geometry)
+    y = y if norm is None else channel_affine(y, *scale_and_shift(norm))
     if plus is None:
         return relu(y) if then_relu else y
     return add_relu(y, plus) if then_relu else add(y, plus)
 
 
+NO_NORM = None, None, None, None, 0.0
+
+
 @op
 def _conv2d_of_few_pixels(
-    x: Variable, w: Variable, scale: Variable | None, b: Variable | None, plus: Variable | None, *others: Any
-) -> Any:
-    arrays = x.array, w.array, _array(scale), _array(b), _array(plus)
-    return (x.kernels.conv_few.conv2d(*arrays, *others),)
+    x: Variable, w: Variable, b: Variable | None, plus: Variable | None, mean: Variable | None, var: Variable | None,
+    weight: Variable | None, bias: Variable | None, eps: float, *others: Any
+) -> Any:  # fmt: skip
+    norm = None if mean is None else (mean.array, _array(var), _array(weight), _array(bias), eps)
+    return (x.kernels.conv_few.conv2d(x.array, w.array, _array(b), norm, _array(plus), *others),)
 
 
 @op

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..autograd import Variable, is_grad_enabled, op
+from ..kernels.kept import kept
 from .activation import relu, relu_grad
 from .broadcast import expand, sum
-from .elementwise import add, mul, sub
+from .elementwise import add, mul, neg, sub
 from .pool import max_pool2d, max_pool2d_input_grad
 from .reduce import mean
 from .shape import reshape
@@ -101,6 +104,33 @@ def _fused_batch_norm_relu(
         return of_input
 
     return fused.y, gradient(0), gradient(1), gradient(2)
+
+
+class KnownNorm(NamedTuple):
+    """A batch norm by known statistics, (C,) each: (x - mean) / sqrt(var + eps) · weight + bias."""
+
+    mean: Variable
+    var: Variable
+    weight: Variable | None
+    bias: Variable | None
+    eps: float
+
+
+def scale_and_shift(norm: KnownNorm) -> tuple[Variable, Variable]:
+    """What a batch norm by known statistics multiplies each channel by, and adds.
+
+    On the CPU, where no gradients are wanted, both are kept for the next call.
+    """
+    mean, var, weight, bias, eps = norm
+
+    def make() -> tuple[Variable, Variable]:
+        scale = rsqrt(add(var, eps))
+        scale = scale if weight is None else mul(scale, weight)
+        return scale, mul(neg(mean), scale) if bias is None else sub(bias, mul(mean, scale))
+
+    if is_grad_enabled() or type(var.array) is not np.ndarray:
+        return make()
+    return kept(make, ("scale and shift", eps), var.array, array(mean), array(weight), array(bias))
 
 
 @op

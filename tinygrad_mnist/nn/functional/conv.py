@@ -47,7 +47,7 @@ def conv2d(
     groups: int = 1,
     *,
     then: str | None = None,
-    scale: Tensor | None = None,
+    norm: ops.KnownNorm | None = None,
     plus: Tensor | None = None,
 ) -> Tensor:
     """Cross-correlate images (N, C, H, W) with a weight (O, C/G, KH, KW): (N, O, OH, OW).
@@ -55,8 +55,8 @@ def conv2d(
     OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1. `padding` may be 'valid' (none) or
     'same' (OH = H, with stride 1; where the total is odd, the last row and column get one more).
     `then` does what follows in the same pass over memory, which is faster: "relu", or "relu_pool" for ReLU and
-    2x2 max pooling. `scale` (O,) multiplies the sums before the bias is added, and `plus` (N, O, OH, OW) is added
-    after it. (PyTorch does not have these three; nn.Sequential finds the first two by itself.)
+    2x2 max pooling. Before it come `norm`, a batch norm by known statistics, and then `plus` (N, O, OH, OW), which is
+    added. (PyTorch does not have these three; nn.Sequential finds the first two by itself.)
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.conv2d.html
 
     >>> from tinygrad_mnist import ones
@@ -70,9 +70,9 @@ def conv2d(
     extra, geometry, size = _conv2d_geometry(*shapes, steps, margin, dilations, groups, then)
     if extra is not None:
         x = pad(x, (0, extra[1], 0, extra[0]))
-    if scale is not None or plus is not None:
+    if norm is not None or plus is not None:
         more = None if plus is None else _like_result(plus, x, weight, size)
-        y = ops.conv2d_scaled(x, weight, scale, bias, more, *geometry, then is not None)
+        y = ops.conv2d_norm(x, weight, bias, norm, more, *geometry, then is not None)
         y = ops.max_pool2d(y, (2, 2), (2, 2), (0, 0), (1, 1)) if then == "relu_pool" else y
     elif then is None:
         y = ops.conv2d(x, weight, bias, *geometry)

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 
 from ... import ops
-from ...autograd import is_grad_enabled
-from ...kernels.kept import kept
 from ...tensor import Tensor
 from .check import check_dtype, check_then
 
@@ -50,28 +48,10 @@ def batch_norm(
         return ops.batch_norm(*arguments) if then is None else ops.batch_norm_relu(*arguments, then == "relu_pool")
     if running_mean is None or running_var is None:
         raise ValueError("expected running_mean and running_var when training=False")
-    y = ops.channel_affine(input, *scale_and_shift(running_mean, running_var, weight, bias, eps))
+    known = ops.KnownNorm(running_mean, running_var, weight, bias, eps)
+    y = ops.channel_affine(input, *ops.scale_and_shift(known))
     y = y if then is None else ops.relu(y)
     return ops.max_pool2d(y, (2, 2), (2, 2), (0, 0), (1, 1)) if then == "relu_pool" else y
-
-
-def scale_and_shift(
-    mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
-) -> tuple[Tensor, Tensor]:
-    """What batch norm by a known mean and variance (C,) multiplies each channel by, and adds.
-
-    On the CPU, where no gradients are wanted, both are kept for the next call.
-    """
-
-    def make() -> tuple[Tensor, Tensor]:
-        scale = (var + eps).rsqrt()
-        scale = scale if weight is None else scale * weight
-        return scale, -mean * scale if bias is None else bias - mean * scale
-
-    if is_grad_enabled() or var.is_cuda:
-        return make()
-    others = (None if t is None else t.array for t in (mean, weight, bias))
-    return kept(make, ("scale and shift", eps), var.array, *others)
 
 
 def layer_norm(
