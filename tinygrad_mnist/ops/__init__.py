@@ -135,7 +135,7 @@ __all__ = [
     "min", "minimum", "mm", "movedim", "mul", "mv", "narrow", "ne", "neg", "nonzero", "norm", "one_hot", "outer",
     "pad", "permute", "pow", "prod", "promote", "put", "reciprocal", "relu", "relu_grad", "remainder", "repeat",
     "reshape", "roll", "round", "rsqrt", "scale_and_shift", "scatter", "scatter_add", "setitem", "sigmoid", "sign",
-    "silu", "sin", "soft_cross_entropy", "softmax", "softmax_cross_entropy", "softplus", "sort", "split", "sqrt", "square",
-    "squeeze", "stack", "std", "sub", "sum", "sum_to", "take_along_dim", "tan", "tanh", "tile", "to_device",
-    "topk", "transpose", "tril", "triu", "trunc", "unbind", "unsqueeze", "var", "where",
+    "silu", "sin", "soft_cross_entropy", "softmax", "softmax_cross_entropy", "softplus", "sort", "split", "sqrt",
+    "square", "squeeze", "stack", "std", "sub", "sum", "sum_to", "take_along_dim", "tan", "tanh", "tile",
+    "to_device", "topk", "transpose", "tril", "triu", "trunc", "unbind", "unsqueeze", "var", "where",
 ]  # fmt: skip

@@ -116,7 +116,7 @@ class KnownNorm(NamedTuple):
     eps: float
 
 
-def scale_and_shift(norm: KnownNorm) -> tuple[Variable, Variable]:
+def scale_and_shift(norm: KnownNorm) -> tuple[Any, Any]:
     """What a batch norm by known statistics multiplies each channel by, and adds.
 
     On the CPU, where no gradients are wanted, both are kept for the next call.
