@@ -92,7 +92,7 @@ def test_inference_mode():
 def test_each_thread_has_its_own_switches():
     seen = []
     with tg.no_grad(), autograd.detect_anomaly():
-        thread = threading.Thread(target=lambda: seen.append((recorded(), autograd.modes.mode.anomaly)))
+        thread = threading.Thread(target=lambda: seen.append((recorded(), autograd.modes.thread.mode.anomaly)))
         thread.start()
         thread.join()
     assert seen == [(True, False)]

@@ -137,7 +137,7 @@ def gradient_calls(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> tuple[l
     images, classes = tg.rand(2, 3, 16, 16), tg.tensor([1, 0])
     ops: list[str] = []
 
-    def watched(name, out, inputs, args, gradients, record=tape._recorded):
+    def watched(name, value, args, gradients, record=tape.record):
         def watch(fn):
             if fn is None:
                 return None
@@ -145,7 +145,7 @@ def gradient_calls(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> tuple[l
                 return lambda g, y: ops.append(name) or fn(g, y)
             return lambda g: ops.append(name) or fn(g)
 
-        return record(name, out, inputs, args, [watch(fn) for fn in gradients])
+        return record(name, value, args, [watch(fn) for fn in gradients])
 
     kernels: list[str] = []
     monkeypatch.setattr(conv_taps, "WEIGHTS", np.inf)  # all go by conv_direct
@@ -157,7 +157,7 @@ def gradient_calls(model: nn.Module, monkeypatch: pytest.MonkeyPatch) -> tuple[l
 
     with monkeypatch.context() as patch:
         patch.setattr(conv_direct, "conv2d_gradients", conv2d_gradients)
-        patch.setattr(tape, "_recorded", watched)
+        patch.setattr(tape, "record", watched)
         loss = F.cross_entropy(model(images), classes)
         own = tape.Variable.kernels
         patch.setattr(tape.Variable, "kernels", property(lambda self: Counted(own.__get__(self), kernels)))

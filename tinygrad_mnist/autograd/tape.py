@@ -22,7 +22,7 @@ from ..backend import CPU, of
 from ..backend import device as Device
 from . import anomaly
 from .hooks import RemovableHandle
-from .modes import mode
+from .modes import thread
 
 Gradient = Callable[..., "Variable"]  # g -> dx, or (g, y) -> dx with y the op's own output
 
@@ -151,15 +151,15 @@ class Node:
         self.order = next(self._order)
         self.edges: list[tuple[Node | Variable, Gradient]] | None = edges  # None once freed
         # What must not change until backward, and its count of changes.
-        fns = [fn for _, fn in edges]
-        self.saved = [(v, v.version[0]) for v in captured(fns)]
+        self.saved = [(v, v.version[0]) for v in captured(edges)]
         self.output: tuple[type[Variable], Any, list[int], int] | None = None
-        if any(map(takes_output, fns)):
-            # The array, not the Variable: a node that held its own output would be a reference cycle.
-            self.output = output.kind, output.array, output.version, output.version[0]
+        for _, fn in edges:
+            if takes_output(fn):
+                # The array, not the Variable: a node that held its own output would be a reference cycle.
+                self.output = output.kind, output.array, output.version, output.version[0]
         self._hooks: dict[int, Callable] | None = None
         self.retainer: weakref.ref[Variable] | None = None  # whose .grad to fill: see retain_grad
-        self.trace = traceback.extract_stack()[:-3] if mode.anomaly else None
+        self.trace = traceback.extract_stack()[:-3] if thread.mode.anomaly else None
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
@@ -185,16 +185,18 @@ class Node:
 
     def check_unchanged(self) -> None:
         """Raise if something that the gradients need was overwritten since the op ran."""
-        kept = [(v.array, v.version, then) for v, then in self.saved]
+        for v, then in self.saved:
+            self._check(v.array, v.version, then)
         if self.output is not None:
-            kept.append(self.output[1:])
-        for array, version, then in kept:
-            if version[0] != then:
-                raise RuntimeError(
-                    f"a tensor of shape {array.shape} that the gradient of {self.name} needs has been modified by an "
-                    f"inplace operation ({version[0] - then} since it was used). Use the out-of-place form "
-                    "(y = x + 1, not x += 1), or change it after backward()."
-                )
+            self._check(*self.output[1:])
+
+    def _check(self, array: Any, version: list[int], then: int) -> None:
+        if version[0] != then:
+            raise RuntimeError(
+                f"a tensor of shape {array.shape} that the gradient of {self.name} needs has been modified by an "
+                f"inplace operation ({version[0] - then} since it was used). Use the out-of-place form "
+                "(y = x + 1, not x += 1), or change it after backward()."
+            )
 
 
 def takes_output(fn: Gradient) -> bool:
@@ -202,9 +204,9 @@ def takes_output(fn: Gradient) -> bool:
     return fn.__code__.co_argcount == 2
 
 
-def captured(fns: Sequence[Gradient]) -> list[Variable]:
-    """The Variables that gradient functions hold on to."""
-    cells = {id(cell): cell for fn in fns for cell in fn.__closure__ or ()}  # those of one op share most
+def captured(edges: Sequence[tuple[Any, Gradient]]) -> list[Variable]:
+    """The Variables that the gradient functions of these edges hold on to."""
+    cells = {id(cell): cell for _, fn in edges for cell in fn.__closure__ or ()}  # those of one op share most
     found = []
     for cell in cells.values():
         content = cell.cell_contents
@@ -232,11 +234,14 @@ def op(fn: Callable[..., tuple]) -> Callable[..., Any]:
 
     @functools.wraps(fn)
     def apply(*args: Any, **kwargs: Any) -> Variable:
-        inputs = [a for a in args if isinstance(a, Variable)]
-        check_same_device(fn.__name__, inputs)
-        on_cpu = type(inputs[0].array) is np.ndarray
-        value, *gradients = mode.silent.call(fn, args, kwargs) if on_cpu else elsewhere(*args, **kwargs)
-        return _recorded(name, _made_of(inputs, value), inputs, args, gradients)
+        for a in args:
+            if isinstance(a, Variable) and type(a.array) is not np.ndarray:
+                check_same_device(fn.__name__, [v for v in args if isinstance(v, Variable)])
+                value, *gradients = elsewhere(*args, **kwargs)
+                break
+        else:
+            value, *gradients = thread.mode.silently(fn, args, kwargs)
+        return record(name, value, args, gradients)
 
     apply.is_op = True  # type: ignore[attr-defined]  # the tests find the ops by this mark
     return apply
@@ -253,39 +258,32 @@ def check_same_device(name: str, inputs: Sequence[Variable]) -> None:
             )
 
 
-def _made_of(inputs: Sequence[Variable], value: Any) -> Variable:
-    """`value` as a Variable without history, a view of the input whose memory it shows, if there is one."""
-    out = inputs[0].like(value)
-    array, memory = out.array, out.array.base
-    for a in inputs:
-        shown = a.array
-        if array is shown or (memory is not None and (memory is shown or memory is shown.base)):
-            out.version = a.version
-            out.base = a.base or (a, a.node)
-    return out
-
-
 def record(name: str, value: Any, args: Sequence[Any], gradients: Sequence[Gradient | None]) -> Variable:
-    """`value` as a Variable; a node that says how it was made, if an input wants a gradient."""
-    inputs = [a for a in args if isinstance(a, Variable)]
-    return _recorded(name, _made_of(inputs, value), inputs, args, gradients)
+    """`value` as a Variable; a node that says how it was made, if an input (a Variable among `args`) wants a gradient.
 
-
-def _recorded(name: str, out: Variable, inputs: list[Variable], args: Sequence[Any], gradients: Sequence) -> Variable:
-    """`out`, with a node if one is to be recorded: `inputs` are the Variables among `args`."""
-    if mode.grad:
-        edges: list[tuple[Node | Variable, Gradient]] = []
-        for a, fn in zip(args, gradients, strict=False):
-            if not isinstance(a, Variable):
-                continue
-            if a.base is not None:
-                _check_view(name, a)
-            if fn is not None and (a.node is not None or a._wants_grad):
-                edges.append((a if a.node is None else a.node, fn))
-        if edges:
-            out.node = Node(name, edges, out)
+    It is a view of the input whose memory it shows, if there is one.
+    """
+    mode, out = thread.mode, None
+    edges: list[tuple[Node | Variable, Gradient]] = []
+    for i, a in enumerate(args):
+        if isinstance(a, Variable):
+            if out is None:
+                out = a.like(value)
+                array, memory = out.array, out.array.base
+            shown = a.array
+            if array is shown or (memory is not None and (memory is shown or memory is shown.base)):
+                out.version, out.base = a.version, a.base or (a, a.node)
+            if mode.grad and i < len(gradients):
+                if a.base is not None:
+                    _check_view(name, a)
+                fn = gradients[i]
+                if fn is not None and (a.node is not None or a._wants_grad):
+                    edges.append((a if a.node is None else a.node, fn))
+    assert out is not None
+    if edges:
+        out.node = Node(name, edges, out)
     if mode.anomaly and not mode.walking:
-        anomaly.check_value(name, out, inputs)
+        anomaly.check_value(name, out, [a for a in args if isinstance(a, Variable)])
     return out
 
 

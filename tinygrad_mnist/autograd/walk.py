@@ -12,7 +12,7 @@ import numpy as np
 
 from ..kernels.memory import Loan
 from . import anomaly
-from .modes import mode, set_grad_enabled, walking
+from .modes import set_grad_enabled, thread, walking
 from .tape import Node, Variable, check_same_device, record, takes_output
 
 _order = attrgetter("order")
@@ -32,6 +32,7 @@ def walk(
     what leads to `targets` (default: every leaf) is computed, and only they are returned.
     """
     route = None if targets is None else _Route(roots, targets)
+    leading = None if route is None else route.leading
     pending: dict[int, Variable] = {}  # id(node or leaf) -> the sum of the gradients that arrived
     leaves: dict[int, Variable] = {}
     heap: list[tuple[int, Node]] = []
@@ -51,7 +52,7 @@ def walk(
     with walking(create_graph, targets is None), np.errstate(all="ignore"):  # as in an op
         for root, seed in zip(roots, seeds, strict=True):
             start = root if root.node is None else root.node
-            if route is None or id(start) in route.leading:
+            if leading is None or id(start) in leading:
                 send(start, seed)
         while heap:
             _, node = heapq.heappop(heap)
@@ -62,7 +63,7 @@ def walk(
             if retainer is not None:
                 accumulate(retainer, _own(g), create_graph)
             if route is None or id(node) in route.through:
-                _send_to_inputs(node, g, send, route)
+                _send_to_inputs(node, g, send, leading)
                 if not retain_graph:
                     node.free()
             if route is not None and id(node) in route.inner:
@@ -78,24 +79,33 @@ class _Route:
     """Which nodes lie between `roots` and `targets`: the others' gradients are not computed."""
 
     def __init__(self, roots: Sequence[Variable], targets: Sequence[Variable]):
-        self.inner = {id(t.node): t for t in targets if t.node is not None}
+        self.inner: dict[int, Variable] = {}  # the targets that are not leaves, by the id of their nodes
         self.through: set[int] = set()  # nodes with a gradient function to call
-        self.leading = {id(t if t.node is None else t.node) for t in targets}  # a gradient sent there reaches a target
-        nodes: dict[int, Node] = {}
-        stack: list[Node | Variable] = [r if r.node is None else r.node for r in roots]
+        self.leading: set[int] = set()  # a gradient sent there reaches a target
+        for t in targets:
+            if t.node is None:
+                self.leading.add(id(t))
+            else:
+                self.leading.add(id(t.node))
+                self.inner[id(t.node)] = t
+        nodes: set[Node] = set()
+        stack: list[Any] = [r.node for r in roots]
         while stack:
             node = stack.pop()
-            if isinstance(node, Node) and id(node) not in nodes:
-                nodes[id(node)] = node
-                stack += [parent for parent, _ in node.edges or ()]
-        for node in sorted(nodes.values(), key=_order):  # inputs before outputs
-            if not self.leading.isdisjoint([id(parent) for parent, _ in node.edges or ()]):
-                self.through.add(id(node))
-                self.leading.add(id(node))
+            if isinstance(node, Node) and node not in nodes:
+                nodes.add(node)
+                for parent, _ in node.edges or ():
+                    stack.append(parent)
+        for node in sorted(nodes, key=_order):  # inputs before outputs
+            for parent, _ in node.edges or ():
+                if id(parent) in self.leading:
+                    self.through.add(id(node))
+                    self.leading.add(id(node))
+                    break
 
 
-def _send_to_inputs(node: Node, g: Variable, send: Callable, route: _Route | None) -> None:
-    """Call the gradient functions of one node and pass on what they give."""
+def _send_to_inputs(node: Node, g: Variable, send: Callable, leading: set[int] | None) -> None:
+    """Call the gradient functions of one node, or those that lead to targets, and pass on what they give."""
     if node.edges is None:
         raise RuntimeError(
             f"trying to backward through the graph a second time ({node.name}): it was freed by the first "
@@ -104,12 +114,12 @@ def _send_to_inputs(node: Node, g: Variable, send: Callable, route: _Route | Non
     node.check_unchanged()
     y = None if node.output is None else node.own_output()
     for parent, fn in node.edges:
-        if route is not None and id(parent) not in route.leading:
+        if leading is not None and id(parent) not in leading:
             continue
         dx = fn(g) if y is None or not takes_output(fn) else fn(g, y)
         if dx is None:  # only a user's Function gives it
             continue
-        if mode.anomaly:
+        if thread.mode.anomaly:
             anomaly.check_gradient(node, dx)
         send(parent, dx)
 
