@@ -39,7 +39,7 @@ def batch_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[
     """y (N, C, ...), and the mean and biased variance (C,) of the batch in float64."""
     y = empty_like(x)
     if rows := _rows(x, y):
-        given, moments, vectors = _for_statistics(rows[0], x.shape[1], w, b, eps)
+        given, moments, vectors = for_statistics(rows[0], x.shape[1], w, b, eps)
         lead(compiled.load("norm_compiled").batch_norm, pass_over(x, y), *given, moments, vectors, rows[1])
         return y, moments[0], moments[1]
     mean, var, vectors = batch_statistics(x, w, b, eps)
@@ -48,12 +48,7 @@ def batch_norm(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[
 
 def batch_statistics(x: Array, w: Array | None, b: Array | None, eps: float) -> tuple[Array, Array, Array]:
     """The mean and biased variance (C,) of x (N, C, ...) in float64; the vectors of `batch_norm_scale`, (3, C)."""
-    C = x.shape[1]
-    if rows := _rows(x):
-        given, moments, vectors = _for_statistics(rows[0], C, w, b, eps)
-        lead(compiled.load("norm_compiled").batch_norm_statistics, pass_over(x), *given, moments, vectors)
-        return moments[0], moments[1], vectors[:, :C]
-    images = _last(x)
+    C, images = x.shape[1], _last(x)
     origin = images[(0,) * (x.ndim - 1)].astype(np.float64) if x.size else np.zeros(C)
     sums = _run(batch_norm_sums, [images], origin, summed=True)
     moments, vectors = np.empty((2, C)), np.empty((3, C), x.dtype)
@@ -61,10 +56,19 @@ def batch_statistics(x: Array, w: Array | None, b: Array | None, eps: float) -> 
     return moments[0], moments[1], vectors
 
 
-def _for_statistics(rows: Array, C: int, w: Array | None, b: Array | None, eps: float) -> tuple[tuple, Array, Array]:
-    """What compiled code takes for the statistics of rows (M, wide), and room for what it makes."""
+def for_statistics(rows: Array, C: int, w: Array | None, b: Array | None, eps: float) -> tuple[tuple, Array, Array]:
+    """What compiled code takes for the statistics of rows (M, wide), and room for what it makes: moments, vectors."""
     wide, weights = rows.shape[1], optional_weights(w, b, C, FLOAT32)
     return (rows, *weights, eps, _room(wide)), np.empty((2, C)), np.empty((3, wide), FLOAT32)
+
+
+def for_gradients(
+    wide: int, C: int, w: Array | None, mean: Array, var: Array, eps: float
+) -> tuple[tuple, Array, Array]:
+    """What compiled code takes for the gradients of rows (M, wide), and room for dw and db."""
+    weight, _ = optional_weights(w, None, C, FLOAT32)
+    given = weight, mean, var, eps, _room(wide), np.empty((4, wide), FLOAT32)
+    return given, np.empty(C, FLOAT32), np.empty(C, FLOAT32)
 
 
 @in_float32()
@@ -85,10 +89,8 @@ def batch_norm_grad(
     """dx (N, C, ...), dw (C,), db (C,)."""
     dx = empty_like(x)
     if rows := _rows(x, dy, dx):
-        C, wide = x.shape[1], rows[0].shape[1]
-        dw, db, (weight, _) = np.empty(C, FLOAT32), np.empty(C, FLOAT32), optional_weights(w, None, C, FLOAT32)
-        given = *rows[:2], weight, mean, var, eps, _room(wide), np.empty((4, wide), FLOAT32)
-        lead(compiled.load("norm_compiled").batch_norm_grad, pass_over(x, dy, dx), *given, rows[2], dw, db)
+        given, dw, db = for_gradients(rows[0].shape[1], x.shape[1], w, mean, var, eps)
+        lead(compiled.load("norm_compiled").batch_norm_grad, pass_over(x, dy, dx), *rows[:2], *given, rows[2], dw, db)
         return dx, dw, db
     arrays = [_last(x), _last(dy)]
     sums = _run(batch_norm_grad_sums, arrays, mean, summed=True)
@@ -104,7 +106,7 @@ def batch_gradients(
     C = x.shape[1]
     vectors, dw, db = np.empty((4, C), x.dtype), np.empty(C, x.dtype), np.empty(C, x.dtype)
     weight, _ = optional_weights(w, None, C, x.dtype)
-    twin(batch_norm_grad_vectors, x)(sums, mean, var, weight, eps, _count(x), vectors, dw, db)
+    batch_norm_grad_vectors(sums, mean, var, weight, eps, _count(x), vectors, dw, db)
     return vectors, dw, db
 
 
@@ -134,15 +136,14 @@ def optional_weights(w: Array | None, b: Array | None, n: int, dtype: np.dtype) 
     return np.ones(n, dtype) if w is None else w.astype(dtype), np.zeros(n, dtype) if b is None else b.astype(dtype)
 
 
-def twin(step: Callable[..., None], x: Array) -> Callable[..., None]:
-    """The step, or its compiled twin where x is float32."""
-    code = compiled.load("norm_compiled") if x.dtype == FLOAT32 else None
-    return getattr(code, step.__name__) if code else step
-
-
 def _last(x: Array) -> Array:
     """x (N, C, ...) with its channels as the last axis."""
-    return x.transpose(0, *range(2, x.ndim), 1)
+    return x.transpose(_channels_last(x.ndim))
+
+
+@functools.cache
+def _channels_last(ndim: int) -> tuple[int, ...]:
+    return 0, *range(2, ndim), 1
 
 
 def _rows(*arrays: Array) -> list[Array] | None:
@@ -150,11 +151,14 @@ def _rows(*arrays: Array) -> list[Array] | None:
     x, C = arrays[0], arrays[0].shape[1]
     if x.dtype != FLOAT32 or not x.size or not _last(x).flags.c_contiguous or not compiled.load("norm_compiled"):
         return None
-    last, wide = [_last(a) for a in arrays], _pixels(C, x.size) * C
-    return [(a if a.flags.carray else np.require(a, requirements=["C", "A", "W"])).reshape(-1, wide) for a in last]
+    wide, rows = pixels(C, x.size) * C, []
+    for a in arrays:
+        last = _last(a)
+        rows.append((last if last.flags.carray else np.require(last, None, ["C", "A", "W"])).reshape(-1, wide))
+    return rows
 
 
-def _pixels(C: int, size: int) -> int:
+def pixels(C: int, size: int) -> int:
     """How many pixels are taken as one row, with the vectors repeated: loops are slow with short rows."""
     return 1 if size < SMALL else math.gcd(size // C, 1 << ((LONG - 1) // C).bit_length())
 
@@ -182,7 +186,7 @@ def _run(step: Callable[..., None], arrays: list[Array], *others: Array | float,
         arrays = [a if a.flags.carray else np.require(a, requirements=["C", "A", "W"]) for a in arrays]
     wide = 1  # pixels taken as one row, with the vectors repeated: loops are slow with short rows
     if x.ndim > 2 and x.size and (code or all(a.flags.c_contiguous for a in arrays)):
-        wide = x.shape[-2] if code is None else _pixels(C, x.size)
+        wide = x.shape[-2] if code is None else pixels(C, x.size)
         arrays = [a.reshape(-1, wide * C) for a in arrays]
     if wide > 1:
         others = tuple(np.tile(v, wide) for v in others)

@@ -17,16 +17,15 @@ from numba import float32, float64, int64, njit, void
 
 from .ahead import AHEAD, LINE, read_soon, write_soon
 from .llvm import apart, widest_vectors
-from .team_compiled import finish_parts, handed_over, slot_of
+from .team_compiled import finish_parts, handed_over, inner, options, slot_of
 
 PARTS = 4
+ZERO: Any = np.float32(0)
 SHORT = 128  # numbers of a row, up to which passes that write ask for memory ahead: too many requests at once wait
 MANY = 2**17  # numbers from which on they do: fewer are in the cache
 
 _rows, _row = float32[:, ::1], float32[::1]
 _sums, _exact_row = float64[:, ::1], float64[::1]
-_compile: Any = {"nogil": True, "cache": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-_inner: Any = {**_compile, "no_cpython_wrapper": True}  # of what only other compiled functions call
 
 
 @njit(inline="always")
@@ -36,7 +35,7 @@ def lines_ahead(M: int, C: int) -> int:  # pragma: no cover
 
 
 @apart
-@njit(void(int64, _rows, _exact_row, _sums), fastmath={"contract"}, **_inner)
+@njit(void(int64, _rows, _exact_row, _sums), fastmath={"contract"}, **inner)
 def batch_norm_sums(slot: int, x: np.ndarray, origin: np.ndarray, sums: np.ndarray) -> None:  # pragma: no cover
     if handed_over(slot):
         return
@@ -60,7 +59,7 @@ def batch_norm_sums(slot: int, x: np.ndarray, origin: np.ndarray, sums: np.ndarr
 
 
 @apart
-@njit(void(_sums, _exact_row, _row, _row, float64, int64, _sums, _rows), **_inner)
+@njit(void(_sums, _exact_row, _row, _row, float64, int64, _sums, _rows), **inner)
 def batch_norm_vectors(
     sums: np.ndarray, origin: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float, count: int, moments: np.ndarray,
     vectors: np.ndarray,
@@ -72,7 +71,7 @@ def batch_norm_vectors(
         vectors[0, c], vectors[1, c], vectors[2, c] = mean, 1 / np.sqrt(var + eps) * w[c], b[c]
 
 
-@njit(void(int64, _rows, _rows, _row, _row, _row), **_compile)
+@njit(void(int64, _rows, _rows, _row, _row, _row), **options)
 def batch_norm_scale(
     slot: int, x: np.ndarray, y: np.ndarray, mean: np.ndarray, scale: np.ndarray, shift: np.ndarray
 ) -> None:  # pragma: no cover
@@ -88,7 +87,7 @@ def batch_norm_scale(
 
 
 @apart
-@njit(void(int64, _rows, _rows, _exact_row, _sums), fastmath={"contract"}, **_inner)
+@njit(void(int64, _rows, _rows, _exact_row, _sums), fastmath={"contract"}, **inner)
 def batch_norm_grad_sums(
     slot: int, x: np.ndarray, dy: np.ndarray, mean: np.ndarray, sums: np.ndarray
 ) -> None:  # pragma: no cover
@@ -112,7 +111,8 @@ def batch_norm_grad_sums(
             along[c] += dy[m, c] * (x[m, c] - mean[c])
 
 
-@njit(void(_sums, _exact_row, _exact_row, _row, float64, int64, _rows, _row, _row), **_compile)
+@apart
+@njit(void(_sums, _exact_row, _exact_row, _row, float64, int64, _rows, _row, _row), **inner)
 def batch_norm_grad_vectors(
     sums: np.ndarray, mean: np.ndarray, var: np.ndarray, w: np.ndarray, eps: float, count: int, vectors: np.ndarray,
     dw: np.ndarray, db: np.ndarray,
@@ -126,7 +126,7 @@ def batch_norm_grad_vectors(
 
 
 @apart
-@njit(void(int64, _rows, _rows, _rows, _row, _row, _row, _row), **_inner)
+@njit(void(int64, _rows, _rows, _rows, _row, _row, _row, _row), **inner)
 def batch_norm_input_grad(
     slot: int, x: np.ndarray, dy: np.ndarray, dx: np.ndarray, mean: np.ndarray, constant: np.ndarray, slope: np.ndarray,
     scale: np.ndarray,
@@ -144,16 +144,16 @@ def batch_norm_input_grad(
 
 
 @apart
-@njit(void(_sums), **_inner)
-def _clear(sums: np.ndarray) -> None:  # pragma: no cover
+@njit(void(_sums), **inner)
+def clear(sums: np.ndarray) -> None:  # pragma: no cover
     for r in range(len(sums)):
         for c in range(sums.shape[1]):
             sums[r, c] = 0
 
 
 @apart
-@njit(void(_sums, int64, int64), **_inner)
-def _add_up(room: np.ndarray, parts: int, C: int) -> None:  # pragma: no cover
+@njit(void(_sums, int64, int64), **inner)
+def add_up(room: np.ndarray, parts: int, C: int) -> None:  # pragma: no cover
     """The sums of all parts, in rows 1 and 2 of each three, added up to the first C numbers of the first ones."""
     for r in range(1, 3):
         for i in range(parts):
@@ -163,19 +163,19 @@ def _add_up(room: np.ndarray, parts: int, C: int) -> None:  # pragma: no cover
 
 
 @apart
-@njit(void(_rows, int64), **_inner)
-def _repeat(vectors: np.ndarray, C: int) -> None:  # pragma: no cover
+@njit(void(_rows, int64), **inner)
+def repeat(vectors: np.ndarray, C: int) -> None:  # pragma: no cover
     """The first C numbers of each vector again, to its end."""
     for r in range(len(vectors)):
         for c in range(C, vectors.shape[1]):
             vectors[r, c] = vectors[r, c - C]
 
 
-# Others call these, too; as parts of what follows they would be compiled again.
-_scale, _grad_vectors = apart(batch_norm_scale), apart(batch_norm_grad_vectors)
+_scale = apart(batch_norm_scale)  # Python calls it, too; as a part of what follows it would be compiled again
 
 
-@njit(void(int64, int64, _rows, _row, _row, float64, _sums, _sums, _rows), **_compile)
+@apart
+@njit(void(int64, int64, _rows, _row, _row, float64, _sums, _sums, _rows), **inner)
 def batch_norm_statistics(
     slots: int, parts: int, x: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float, room: np.ndarray,
     moments: np.ndarray, vectors: np.ndarray,
@@ -186,25 +186,22 @@ def batch_norm_statistics(
         origin[c] = x[0, c % C]
     for i in range(parts - 1, -1, -1):
         sums = room[3 * i + 1 : 3 * i + 3]
-        _clear(sums)
+        clear(sums)
         batch_norm_sums(slot_of(slots, i), x[M * i // parts : M * (i + 1) // parts], origin, sums)
     finish_parts(slots, parts)
-    _add_up(room, parts, C)
+    add_up(room, parts, C)
     batch_norm_vectors(room[1:3], origin, w, b, eps, x.size // C, moments, vectors)
-    _repeat(vectors, C)
+    repeat(vectors, C)
 
 
-_statistics = apart(batch_norm_statistics)
-
-
-@njit(void(int64, int64, _rows, _row, _row, float64, _sums, _sums, _rows, _rows), **_compile)
+@njit(void(int64, int64, _rows, _row, _row, float64, _sums, _sums, _rows, _rows), **options)
 def batch_norm(
     slots: int, parts: int, x: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float, room: np.ndarray,
     moments: np.ndarray, vectors: np.ndarray, y: np.ndarray,
 ) -> None:  # fmt: skip  # pragma: no cover
     """All of it, without Python between the passes: it finds its own memory gone from the caches after each."""
     M = len(x)
-    _statistics(slots, parts, x, w, b, eps, room, moments, vectors)
+    batch_norm_statistics(slots, parts, x, w, b, eps, room, moments, vectors)
     for i in range(parts - 1, -1, -1):
         first, last = M * i // parts, M * (i + 1) // parts
         _scale(slot_of(slots, i), x[first:last], y[first:last], vectors[0], vectors[1], vectors[2])
@@ -212,7 +209,7 @@ def batch_norm(
 
 
 @njit(
-    void(int64, int64, _rows, _rows, _row, _exact_row, _exact_row, float64, _sums, _rows, _rows, _row, _row), **_compile
+    void(int64, int64, _rows, _rows, _row, _exact_row, _exact_row, float64, _sums, _rows, _rows, _row, _row), **options
 )
 def batch_norm_grad(
     slots: int, parts: int, x: np.ndarray, dy: np.ndarray, w: np.ndarray, mean: np.ndarray, var: np.ndarray,
@@ -224,12 +221,12 @@ def batch_norm_grad(
         wide_mean[c] = mean[c % C]
     for i in range(parts - 1, -1, -1):
         first, last, sums = M * i // parts, M * (i + 1) // parts, room[3 * i + 1 : 3 * i + 3]
-        _clear(sums)
+        clear(sums)
         batch_norm_grad_sums(slot_of(slots, i), x[first:last], dy[first:last], wide_mean, sums)
     finish_parts(slots, parts)
-    _add_up(room, parts, C)
-    _grad_vectors(room[1:3], mean, var, w, eps, x.size // C, vectors, dw, db)
-    _repeat(vectors, C)
+    add_up(room, parts, C)
+    batch_norm_grad_vectors(room[1:3], mean, var, w, eps, x.size // C, vectors, dw, db)
+    repeat(vectors, C)
     for i in range(parts - 1, -1, -1):
         first, last = M * i // parts, M * (i + 1) // parts
         batch_norm_input_grad(
@@ -239,7 +236,7 @@ def batch_norm_grad(
     finish_parts(slots, parts)
 
 
-@njit(void(int64, _rows, _rows, _rows, _rows, _row, _row, float64), fastmath={"reassoc"}, **_compile)
+@njit(void(int64, _rows, _rows, _rows, _rows, _row, _row, float64), fastmath={"reassoc"}, **options)
 def layer_norm_rows(
     slot: int, x: np.ndarray, y: np.ndarray, mean: np.ndarray, r: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float
 ) -> None:  # pragma: no cover
@@ -259,7 +256,7 @@ def layer_norm_rows(
             y[m, d] = (x[m, d] - mean[m, 0]) * r[m, 0] * w[d] + b[d]
 
 
-@njit(void(int64, _rows, _rows, _rows, _rows, _rows, _row, _sums), fastmath={"reassoc"}, **_compile)
+@njit(void(int64, _rows, _rows, _rows, _rows, _rows, _row, _sums), fastmath={"reassoc"}, **options)
 def layer_norm_rows_grad(
     slot: int,
     x: np.ndarray,

@@ -1,29 +1,37 @@
-"""The compiled passes of batch norm with ReLU, and 2x2 max pooling. Contract: `norm_relu.py`.
+"""The compiled batch norm with ReLU. Contract: `norm_relu.py`; with pooling, too: `norm_pool_compiled.py`.
 
-Images are channels-last, contiguous float32; `mean`, `scale` and the like have one number a channel. The inner loops
-run over channels, and choose among what has been read already: without a branch, so that the compiler makes vector
-instructions of them.
+It goes over rows of channels, one or several pixels long, as `norm_compiled.py` does; `mean`, `scale` and the like are
+as long as a row. A gradient is chosen without a branch, so that the compiler makes vector instructions of it.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit
+from numba import float32, float64, int64, njit, void
 
 from .ahead import AHEAD, read_soon, write_soon
-from .llvm import widest_vectors
-from .norm_compiled import PARTS, lines_ahead
-from .team_compiled import handed_over
+from .llvm import apart, widest_vectors
+from .norm_compiled import (
+    PARTS,
+    ZERO,
+    add_up,
+    batch_norm_grad_vectors,
+    batch_norm_statistics,
+    clear,
+    lines_ahead,
+    repeat,
+)  # fmt: skip
+from .team_compiled import finish_parts, handed_over, inner, options, slot_of
 
-Array = np.ndarray
-_compile: Any = {"nogil": True, "cache": True, "error_model": "numpy"}
-ZERO: Any = np.float32(0)
+_rows, _row = float32[:, ::1], float32[::1]
+_sums, _exact_row = float64[:, ::1], float64[::1]
 
 
-@njit(**_compile)
-def scale_relu(slot: int, x: Array, y: Array, mean: Array, scale: Array, shift: Array) -> None:  # pragma: no cover
+@apart
+@njit(void(int64, _rows, _rows, _row, _row, _row), **inner)
+def _scale_relu(
+    slot: int, x: np.ndarray, y: np.ndarray, mean: np.ndarray, scale: np.ndarray, shift: np.ndarray
+) -> None:  # pragma: no cover
     if handed_over(slot):
         return
     M, C = x.shape
@@ -36,29 +44,25 @@ def scale_relu(slot: int, x: Array, y: Array, mean: Array, scale: Array, shift: 
             y[m, c] = ZERO if value <= ZERO else value  # NaN stays
 
 
-@njit(**_compile)
-def scale_relu_pool(
-    slot: int, x: Array, y: Array, choice: Array, mean: Array, scale: Array, shift: Array
+@njit(void(int64, int64, _rows, _row, _row, float64, _sums, _sums, _rows, _rows), **options)
+def batch_norm(
+    slots: int, parts: int, x: np.ndarray, w: np.ndarray, b: np.ndarray, eps: float, room: np.ndarray,
+    moments: np.ndarray, vectors: np.ndarray, y: np.ndarray,
+) -> None:  # fmt: skip  # pragma: no cover
+    """Both passes, the second with ReLU."""
+    M = len(x)
+    batch_norm_statistics(slots, parts, x, w, b, eps, room, moments, vectors)
+    for i in range(parts - 1, -1, -1):
+        first, last = M * i // parts, M * (i + 1) // parts
+        _scale_relu(slot_of(slots, i), x[first:last], y[first:last], vectors[0], vectors[1], vectors[2])
+    finish_parts(slots, parts)
+
+
+@apart
+@njit(void(int64, _rows, _rows, _rows, _row, _sums), **inner)
+def _grad_sums(
+    slot: int, x: np.ndarray, y: np.ndarray, dy: np.ndarray, mean: np.ndarray, sums: np.ndarray
 ) -> None:  # pragma: no cover
-    if handed_over(slot):
-        return
-    widest_vectors()
-    N, H, W, C = y.shape
-    for n in range(N):
-        for h in range(H):
-            for w in range(W):
-                for c in range(C):
-                    best, at = (x[n, 2 * h, 2 * w, c] - mean[c]) * scale[c] + shift[c], np.int32(0)
-                    for k in range(1, 4):
-                        value = (x[n, 2 * h + k // 2, 2 * w + k % 2, c] - mean[c]) * scale[c] + shift[c]
-                        wins = value > best or value != value
-                        best, at = value if wins else best, np.int32(k) if wins else at
-                    y[n, h, w, c] = ZERO if best <= ZERO else best
-                    choice[n, h, w, c] = at
-
-
-@njit(**_compile)
-def grad_sums(slot: int, x: Array, y: Array, dy: Array, mean: Array, sums: Array) -> None:  # pragma: no cover
     if handed_over(slot):
         return
     widest_vectors()
@@ -83,32 +87,12 @@ def grad_sums(slot: int, x: Array, y: Array, dy: Array, mean: Array, sums: Array
             along[c] += g * (x[m, c] - mean[c])
 
 
-@njit(**_compile)
-def pool_grad_sums(
-    slot: int, x: Array, y: Array, choice: Array, dy: Array, mean: Array, sums: Array
-) -> None:  # pragma: no cover
-    if handed_over(slot):
-        return
-    widest_vectors()
-    N, H, W, C = y.shape
-    total, along = sums[0], sums[1]
-    for n in range(N):
-        for h in range(H):
-            for w in range(W):
-                for c in range(C):
-                    k, g = choice[n, h, w, c], dy[n, h, w, c]
-                    x0, x1 = x[n, 2 * h, 2 * w, c], x[n, 2 * h, 2 * w + 1, c]
-                    x2, x3 = x[n, 2 * h + 1, 2 * w, c], x[n, 2 * h + 1, 2 * w + 1, c]
-                    above, below = x1 if k == 1 else x0, x3 if k == 3 else x2
-                    g = g if y[n, h, w, c] > ZERO else ZERO
-                    total[c] += g
-                    along[c] += g * ((below if k > 1 else above) - mean[c])
-
-
-@njit(**_compile)
-def input_grad(
-    slot: int, x: Array, y: Array, dy: Array, dx: Array, mean: Array, constant: Array, slope: Array, scale: Array
-) -> None:  # pragma: no cover
+@apart
+@njit(void(int64, _rows, _rows, _rows, _rows, _row, _row, _row, _row), **inner)
+def _input_grad(
+    slot: int, x: np.ndarray, y: np.ndarray, dy: np.ndarray, dx: np.ndarray, mean: np.ndarray, constant: np.ndarray,
+    slope: np.ndarray, scale: np.ndarray,
+) -> None:  # fmt: skip  # pragma: no cover
     if handed_over(slot):
         return
     M, C = x.shape
@@ -125,37 +109,31 @@ def input_grad(
             dx[m, c] = (g - constant[c] - (x[m, c] - mean[c]) * slope[c]) * scale[c]
 
 
-@njit(**_compile)
-def pool_input_grad(
-    slot: int,
-    x: Array,
-    y: Array,
-    choice: Array,
-    dy: Array,
-    dx: Array,
-    mean: Array,
-    constant: Array,
-    slope: Array,
-    scale: Array,
-) -> None:  # pragma: no cover
-    """Also where no window of the pooling reaches: a last odd row or column."""
-    if handed_over(slot):
-        return
-    N, H, W, C = x.shape
-    OH, OW = y.shape[1], y.shape[2]
-    x_at, dx_at, lines = x.ctypes.data + AHEAD, dx.ctypes.data + AHEAD, lines_ahead(N * H * W, C)
-    for n in range(N):
-        for h in range(H):
-            for w in range(W):
-                pixel = (n * H + h) * W + w
-                read_soon(x_at + 4 * pixel * C, lines)
-                write_soon(dx_at + 4 * pixel * C, lines)
-                if h // 2 < OH and w // 2 < OW:
-                    k = 2 * (h % 2) + w % 2
-                    for c in range(C):
-                        g = dy[n, h // 2, w // 2, c]
-                        g = g if (choice[n, h // 2, w // 2, c] == k) & (y[n, h // 2, w // 2, c] > ZERO) else ZERO
-                        dx[n, h, w, c] = (g - constant[c] - (x[n, h, w, c] - mean[c]) * slope[c]) * scale[c]
-                else:
-                    for c in range(C):
-                        dx[n, h, w, c] = (-constant[c] - (x[n, h, w, c] - mean[c]) * slope[c]) * scale[c]
+@njit(
+    void(
+        int64, int64, _rows, _rows, _rows, _row, _exact_row, _exact_row, float64, _sums, _rows, _rows, _row, _row
+    ), **options
+)  # fmt: skip
+def batch_norm_grad(
+    slots: int, parts: int, x: np.ndarray, y: np.ndarray, dy: np.ndarray, w: np.ndarray, mean: np.ndarray,
+    var: np.ndarray, eps: float, room: np.ndarray, vectors: np.ndarray, dx: np.ndarray, dw: np.ndarray, db: np.ndarray,
+) -> None:  # fmt: skip  # pragma: no cover
+    """All gradients."""
+    M, C, parts = len(x), len(w), min(parts, len(room) // 3)
+    for c in range(vectors.shape[1]):
+        vectors[0, c] = mean[c % C]
+    for i in range(parts - 1, -1, -1):
+        first, last, sums = M * i // parts, M * (i + 1) // parts, room[3 * i + 1 : 3 * i + 3]
+        clear(sums)
+        _grad_sums(slot_of(slots, i), x[first:last], y[first:last], dy[first:last], vectors[0], sums)
+    finish_parts(slots, parts)
+    add_up(room, parts, C)
+    batch_norm_grad_vectors(room[1:3], mean, var, w, eps, x.size // C, vectors, dw, db)
+    repeat(vectors, C)
+    for i in range(parts - 1, -1, -1):
+        first, last = M * i // parts, M * (i + 1) // parts
+        _input_grad(
+            slot_of(slots, i), x[first:last], y[first:last], dy[first:last], dx[first:last],
+            vectors[0], vectors[1], vectors[2], vectors[3],
+        )  # fmt: skip
+    finish_parts(slots, parts)

@@ -1,4 +1,5 @@
-"""The passes of batch norm with ReLU, and 2x2 max pooling, in NumPy: the functions of `norm_relu_compiled.py`.
+"""The passes of batch norm with ReLU, and 2x2 max pooling, in NumPy: what `norm_relu_compiled.py` and
+`norm_pool_compiled.py` do.
 
 Each goes through its images, or rows of channels, in pieces that fit a cache; in smaller ones, threads would wait for
 Python's lock too often.
@@ -19,7 +20,7 @@ Array = np.ndarray
 MANY = 32  # rows of channels that NumPy takes as one, at most: it is slow with short ones
 
 
-def scale_relu(x: Array, y: Array, mean: Array, scale: Array, shift: Array) -> None:
+def scale(x: Array, y: Array, mean: Array, scale: Array, shift: Array) -> None:
     """x, y (M, C)"""
     (x, y), vectors = _wide([x, y], mean, scale, shift)
     for rows in chunks(0, len(x), x.shape[1]):
@@ -27,7 +28,7 @@ def scale_relu(x: Array, y: Array, mean: Array, scale: Array, shift: Array) -> N
         np.maximum(y[rows], 0, out=y[rows])
 
 
-def scale_relu_pool(x: Array, y: Array, choice: Array, mean: Array, scale: Array, shift: Array) -> None:
+def pool_scale(x: Array, y: Array, choice: Array, mean: Array, scale: Array, shift: Array) -> None:
     """x (N, H, W, C); y and choice (N, OH, OW, C)"""
     for images in chunks(0, len(x), x[0].size):
         parts = squares(x[images], 1)
