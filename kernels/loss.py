@@ -88,7 +88,9 @@ def mean_cross_entropy(x: Array, t: Array, ignore_index: int, smoothing: float) 
 @in_float32()
 def mean_cross_entropy_grad(dy: Array, x: Array, labels: Array, lse: Array, count: Array, smoothing: float) -> Array:
     """dx (M, C) from dy ()."""
-    return softmax_cross_entropy_grad(np.full(labels.shape, dy / count, dy.dtype), x, labels, lse, smoothing)
+    each = np.empty(len(labels), dy.dtype)
+    each.fill(dy / count)
+    return softmax_cross_entropy_grad(each, x, labels, lse, smoothing)
 
 
 @in_float32(1)

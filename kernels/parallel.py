@@ -160,7 +160,9 @@ def set_num_threads(n: int) -> None:
 
 def pass_over(*arrays: Any) -> float:
     """Nanoseconds that one thread takes to go over these arrays once."""
-    nbytes = sum([a.nbytes for a in arrays])
+    nbytes = 0
+    for a in arrays:
+        nbytes += a.nbytes
     return nbytes / (CACHED if nbytes <= FEW_BYTES else BYTES)
 
 

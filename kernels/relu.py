@@ -67,7 +67,7 @@ def relu_grad(dy: Array, y: Array) -> Array:
 def _share(step: Callable[..., None], *runs: Array) -> None:
     """The step, or its compiled twin, on blocks of the runs."""
     work = pass_over(*runs)
-    code = compiled.load("relu_compiled") if not [run for run in runs if run.dtype != FLOAT32] else None
+    code = compiled.load("relu_compiled") if runs[0].dtype == runs[-2].dtype == FLOAT32 else None
     if code:
         share_rows(getattr(code, step.__name__), runs, work)
     else:

@@ -174,16 +174,17 @@ def _move_statistics(
     x: Variable, running_mean: Variable | None, running_var: Variable | None, m: Any, v: Any, momentum: float
 ) -> None:
     """Move the running ones towards the mean and the unbiased variance of the batch x."""
-    count = x.array.size // max(x.shape[1], 1)
+    count = x.array.size // max(x.array.shape[1], 1)
     if count:
-        _move(running_mean, m, 1.0, momentum)
-        _move(running_var, v, count / max(count - 1, 1), momentum)
+        _move(running_mean, m, momentum)
+        _move(running_var, v * (count / max(count - 1, 1)), momentum)
 
 
-def _move(running: Variable | None, found: Any, factor: float, momentum: float) -> None:
+def _move(running: Variable | None, found: Any, momentum: float) -> None:
     if running is not None:
-        array = running.array
-        array += momentum * (found * factor - array)
+        change = found - running.array
+        change *= momentum
+        running.array += change
         running.version[0] += 1
 
 

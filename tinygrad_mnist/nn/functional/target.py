@@ -33,6 +33,8 @@ def class_weights(weight: Tensor | None, input: Tensor, C: int) -> Tensor | None
 def check_classes(input: Tensor, target: Tensor) -> None:
     """Raise unless target has integers in the shape (N, d1, ...) that goes with the logits."""
     shape = input.array.shape
+    if len(shape) == 2 and target.array.shape == shape[:1] and target.array.dtype.kind == "i":
+        return  # the usual case
     expected = shape[:1] + shape[2:] if len(shape) > 1 else ()
     if target.dtype.kind not in "iu":
         found = f"{target.dtype} {tuple(target.shape)}"
