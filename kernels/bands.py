@@ -1,6 +1,7 @@
 """Images shared out among the threads, or, where they are fewer than the threads, bands of their rows.
 
-Some rows of a convolution's result are a convolution of their own: of the rows of the image that they see.
+Some rows of a convolution's result are a convolution of their own: of the rows of the image that they see. So are those
+of an input gradient that are equal modulo the stride, of the gradient.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any, NamedTuple
 
 from .fused import ALL, RELU_POOL
 from .parallel import for_calls, share
+
+Pair = tuple[int, int]
 
 
 class Band(NamedTuple):
@@ -50,3 +53,17 @@ def for_bands(
         for_calls(function, [arguments(slice(n, n + 1), band) for n in range(N) for band in bands])
     else:
         share(function, lambda start, stop: arguments(slice(start, stop), bands[0]), N, nanoseconds)
+
+
+def phase(r: int, size: int, k: int, stride: int, padding: int, dilation: int) -> tuple[int, list[Pair]]:
+    """How many of `size` pixels are r modulo stride, and (tap, first dy pixel) for the taps that reach them."""
+    reach = [(tap, r + padding - tap * dilation) for tap in range(k)]
+    return -(-(size - r) // stride), [(tap, at // stride) for tap, at in reach if at % stride == 0]
+
+
+def frame_of(phases: list[tuple[int, list[Pair]]], size: int) -> Pair:
+    """How large an image must be, and where dy's `size` pixels begin in it, for all taps to stay inside."""
+    first = min((i for _, taps in phases for _, i in taps), default=0)
+    last = max((n - 1 + i for n, taps in phases for _, i in taps), default=0)
+    top = max(0, -first)
+    return top + max(size, last + 1), top

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import compiled, conv_patches, winograd
-from .bands import Band, cut, for_bands
+from .bands import Band, cut, for_bands, frame_of, phase
 from .fused import NO_CHOICE, NONE, RELU, RELU_POOL, Fused, Gradient, empty_result, in_blocks, nhwc, offsets, step_of
 from .fused_numpy import flat_index
 from .kept import FEW, kept
@@ -162,9 +162,9 @@ def _gather(
     N, H, W, _ = dx.shape
     O, CG, KH, KW = w.shape
     OG = O // groups
-    rows = [_phase(r, H, KH, stride[0], padding[0], dilation[0]) for r in range(min(stride[0], H))]
-    columns = [_phase(r, W, KW, stride[1], padding[1], dilation[1]) for r in range(min(stride[1], W))]
-    (height, top), (width, left) = _frame(rows, size[0]), _frame(columns, size[1])
+    rows = [phase(r, H, KH, stride[0], padding[0], dilation[0]) for r in range(min(stride[0], H))]
+    columns = [phase(r, W, KW, stride[1], padding[1], dilation[1]) for r in range(min(stride[1], W))]
+    (height, top), (width, left) = frame_of(rows, size[0]), frame_of(columns, size[1])
 
     def remainder(r: int, s: int, gradient: Gradient, weights: np.ndarray, part: np.ndarray) -> None:
         """The pixels of part whose row is r and whose column is s modulo the stride."""
@@ -289,17 +289,3 @@ def _taps(kernel: Pair, C: int, row: int, dilation: Pair) -> tuple[np.ndarray, i
     if dilation[1] == 1:
         return offsets((kernel[0], dilation[0] * row)), kernel[1] * C
     return offsets((kernel[0], dilation[0] * row), (kernel[1], dilation[1] * C)), C
-
-
-def _phase(r: int, size: int, k: int, stride: int, padding: int, dilation: int) -> tuple[int, list[Pair]]:
-    """How many of `size` pixels are r modulo stride, and (tap, first dy pixel) for the taps that reach them."""
-    reach = [(tap, r + padding - tap * dilation) for tap in range(k)]
-    return -(-(size - r) // stride), [(tap, at // stride) for tap, at in reach if at % stride == 0]
-
-
-def _frame(phases: list[tuple[int, list[Pair]]], size: int) -> Pair:
-    """How large an image must be, and where dy's `size` pixels begin in it, for all taps to stay inside."""
-    first = min((i for _, taps in phases for _, i in taps), default=0)
-    last = max((n - 1 + i for n, taps in phases for _, i in taps), default=0)
-    top = max(0, -first)
-    return top + max(size, last + 1), top
