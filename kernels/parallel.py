@@ -44,13 +44,17 @@ def _current_cpu() -> Callable[[], int] | None:
     return getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
 
 
+class _Inside(threading.local):
+    block = False  # whether this thread is running one; to miss an attribute takes a microsecond
+
+
 class _Workers:
     """The threads of this process, started at the first use."""
 
     def __init__(self, threads: int):
         self.threads = threads
         self.lock = threading.Lock()
-        self.inside = threading.local()  # .block is set in a thread that is running a block
+        self.inside = _Inside()
         self.running = 0  # how many callers are inside `for_blocks`
         self.blas_before: list[int] = []
         self.tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
@@ -175,7 +179,7 @@ def for_blocks(run: Callable[[int, int], T], n: int, nanoseconds: float = SMALL,
     """
     workers = _workers
     count = min(workers.threads, n)
-    if count <= 1 or nanoseconds < SMALL or getattr(workers.inside, "block", False):
+    if count <= 1 or nanoseconds < SMALL or workers.inside.block:
         return [run(0, n)]
     own, *blocks = edges(n, count)
     others = [Task(functools.partial(run, *block)) for block in blocks]
@@ -231,7 +235,7 @@ def for_calls(function: Any, calls: list[tuple[Any, ...]]) -> None:
 
     That costs a tenth of what it does in `for_blocks`, whose threads have to be woken and run Python: see `team.py`.
     """
-    if len(calls) == 1 or _workers.threads == 1 or getattr(_workers.inside, "block", False):
+    if len(calls) == 1 or _workers.threads == 1 or _workers.inside.block:
         for call in calls:
             function(team.HERE, *call)
     else:
@@ -245,7 +249,7 @@ def lead(function: Any, nanoseconds: float, *arguments: Any) -> None:
     """
     if nanoseconds < team.SMALL or _workers.threads == 1:
         function(team.HERE, 1, *arguments)
-    elif getattr(_workers.inside, "block", False):
+    elif _workers.inside.block:
         function(team.HERE, _workers.threads, *arguments)
     else:
         _workers.team.lead(function, arguments)
