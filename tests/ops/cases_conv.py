@@ -93,7 +93,7 @@ CASES = [
         X,
         (6, 4, 3, 2),
         (6,),
-        covers=("_conv2d_of_few_pixels",),
+        covers=("_conv2d_of_few_pixels", "scale_and_shift"),
         ours=lambda x, w, b: ops.conv2d_norm(x, w, b, None, None, *PLAIN, True),
         theirs=lambda x, w, b: F.relu(F.conv2d(x, w, b)),
     ),
