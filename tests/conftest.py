@@ -1,5 +1,6 @@
 """Fixtures that every test may use."""
 
+import gc
 from collections.abc import Iterator
 
 import cuda_on_cpu
@@ -28,6 +29,12 @@ def pytest_report_header() -> str:
         return f"cuda: none ({cuda_on_cpu.MISSING})"
     kind = "this machine's GPU" if cuda_on_cpu.COUNTERS is None else "the real CuPy on the CPU, this machine has no GPU"
     return f"cuda: {tg.cuda.get_device_name()} ({kind})"
+
+
+def pytest_collection_finish() -> None:
+    """What collecting the tests has made lives as long as they run: nobody looks through it for garbage any more."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=["cpu", "cuda"])
